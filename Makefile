@@ -1,0 +1,50 @@
+# The two commands of a newcomer are `make demo` and `make test`; the others are their parts.
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup ui build lint unit browser screenshots clean
+
+CARGO ?= cargo
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: build ## Build everything and run the reference pipeline on generated data, with its dashboard
+	target/debug/daymark demo
+
+test: setup lint unit ## Set up what tests need, then run every test, the demo and the browser tests
+	target/debug/daymark demo --exit
+	$(MAKE) browser
+
+setup: ## Install the Debian packages that tests need (PostgreSQL, Chromium), if they are missing
+	scripts/setup.sh
+
+ui: crates/web/dist/manifest.json ## Build the charts (npm) into crates/web/dist
+
+ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json
+	cd ui && npm ci --no-audit --no-fund
+	touch $@
+
+crates/web/dist/manifest.json: ui/node_modules/.package-lock.json ui/vite.config.js ui/tsconfig.json $(wildcard ui/src/*)
+	cd ui && npm run build
+	touch $@
+
+build: ui ## Build the daymark program into target/debug
+	$(CARGO) build --locked -p daymark
+
+lint: ui ## Check format, lints and documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+unit: ui ## Run the Rust tests, on the embedded and on a native PostgreSQL
+	$(CARGO) build --locked --workspace --all-targets
+	scripts/with-postgres.sh $(CARGO) test --locked --workspace
+
+browser: build ## Run the browser tests against the demo
+	cd ui && npm run test:browser
+
+screenshots: build ## Make the README's pictures anew
+	cd ui && UPDATE_SCREENSHOTS=1 npm run test:browser
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf ui/node_modules crates/web/dist
