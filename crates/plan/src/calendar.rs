@@ -1,0 +1,252 @@
+//! The days of a [`Calendar`]: which of them have data, and when their session is over.
+//!
+//! In: a civil date. Out: whether the calendar has data on it, and its session's open and close as
+//! instants, holidays and half days included. Deliberately absent: clocks, schedules and the rule
+//! that turns an instant into a data date (`daymark::schedule`).
+//!
+//! The exchanges' days come from the `exchange-hours` crate, compiled in from the exchanges' own
+//! calendar pages: no file, no network. Its instants are chrono's; chrono stays in this file.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
+use exchange_hours::{Exchange, ExchangeCalendar, SessionKind};
+use jiff::Timestamp;
+use jiff::civil::{Date, Weekday};
+
+use crate::schedule::Calendar;
+
+/// How far from midnight UTC of a date the sessions of that trade date are searched. A session of a
+/// trade date can open on the evening before, in any zone (-12 to +14), and end the day after.
+const SEARCH_HOURS: i64 = 48;
+
+impl Calendar {
+    /// Whether the source has data of this date. For an exchange: whether it holds a session on it.
+    ///
+    /// A date the exchange has not published a calendar for (NYSE: before 2010 and after 2028) is
+    /// judged by its ordinary week, Monday to Friday for NYSE: a day too many is a visible gap in
+    /// the ledger, a day too few would be silence.
+    pub fn has_data_on(self, date: Date) -> bool {
+        match self {
+            Self::Daily => true,
+            Self::Weekdays => is_weekday(date),
+            Self::Exchange(exchange) => holds_session(exchange, date),
+        }
+    }
+
+    /// Whether the calendar is complete for this date, holidays and half days included, rather than
+    /// answered from an ordinary week.
+    pub fn covers(self, date: Date) -> bool {
+        match self {
+            Self::Daily | Self::Weekdays => true,
+            Self::Exchange(exchange) => to_chrono(date)
+                .is_some_and(|day| ExchangeCalendar::new(exchange).coverage().is_complete_on(day)),
+        }
+    }
+
+    /// When the regular session of this date is over; 13:00 instead of 16:00 on a half day of NYSE.
+    /// `None` without a session, and for `daily` and `weekdays`, which have no sessions.
+    pub fn session_close(self, date: Date) -> Option<Timestamp> {
+        self.session(date).map(|(_open, close)| close)
+    }
+
+    /// Open and close of the regular session of this date; the first open and the last close where
+    /// an exchange pauses for lunch. The few minutes of auction some exchanges hold after it (Tokyo
+    /// 15:25 to 15:30) are not counted. `None` as for [`Calendar::session_close`].
+    pub fn session(self, date: Date) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self::Daily | Self::Weekdays => None,
+            Self::Exchange(exchange) => session_of(exchange, date),
+        }
+    }
+}
+
+fn is_weekday(date: Date) -> bool {
+    !matches!(date.weekday(), Weekday::Saturday | Weekday::Sunday)
+}
+
+/// The exchange's calendar, answering from its ordinary week where its published one ends. Inside
+/// its coverage the answers are the published ones.
+fn calendar_of(exchange: Exchange) -> ExchangeCalendar {
+    ExchangeCalendar::new(exchange).with_last_known_week().with_next_known_week()
+}
+
+/// The sessions that make a day: the regular ones, or all where an exchange names none regular
+/// (electronic futures books such as COMEX).
+fn kind_of(calendar: ExchangeCalendar, at: DateTime<Utc>) -> SessionKind {
+    if calendar.hours_at(at).regular.is_empty() { SessionKind::Both } else { SessionKind::Regular }
+}
+
+fn holds_session(exchange: Exchange, date: Date) -> bool {
+    let calendar = calendar_of(exchange);
+    let Some(day) = to_chrono(date) else { return is_weekday(date) };
+    let kind = kind_of(calendar, noon(day));
+    match calendar.is_closed_trade_date(day, kind) {
+        Ok(closed) => !closed || is_always_open(calendar, day),
+        Err(_) => is_weekday(date),
+    }
+}
+
+/// Whether the exchange trades round the clock without trade dates, as crypto exchanges do: every
+/// civil day is then a session of its own.
+fn is_always_open(calendar: ExchangeCalendar, day: NaiveDate) -> bool {
+    let noon = noon(day);
+    calendar.is_open(noon) == Ok(true) && !matches!(calendar.trade_date(noon), Ok(Some(_)))
+}
+
+fn session_of(exchange: Exchange, date: Date) -> Option<(Timestamp, Timestamp)> {
+    if !holds_session(exchange, date) {
+        return None;
+    }
+    let calendar = calendar_of(exchange);
+    let day = to_chrono(date)?;
+    if is_always_open(calendar, day) {
+        let next = day.checked_add_days(Days::new(1))?;
+        return Some((to_jiff(midnight(calendar, day)?)?, to_jiff(midnight(calendar, next)?)?));
+    }
+    let kind = kind_of(calendar, noon(day));
+    let start = noon(day) - chrono::TimeDelta::hours(SEARCH_HOURS);
+    let end = noon(day) + chrono::TimeDelta::hours(SEARCH_HOURS);
+    let mut session: Option<(DateTime<Utc>, DateTime<Utc>)> = None;
+    let mut after = start;
+    while let Ok(Some(window)) = calendar.next_session_after_with(after, kind) {
+        let (open, close) = window;
+        if open > end {
+            break;
+        }
+        if calendar.trade_date(open) == Ok(Some(day)) {
+            session = Some(session.map_or((open, close), |(first, last)| (first, last.max(close))));
+        } else if session.is_some() {
+            break;
+        }
+        after = open;
+    }
+    let (open, close) = session?;
+    Some((to_jiff(open)?, to_jiff(close)?))
+}
+
+fn noon(day: NaiveDate) -> DateTime<Utc> {
+    (day.and_time(NaiveTime::MIN) + chrono::TimeDelta::hours(12)).and_utc()
+}
+
+fn midnight(calendar: ExchangeCalendar, day: NaiveDate) -> Option<DateTime<Utc>> {
+    let local = calendar.tz().from_local_datetime(&day.and_time(NaiveTime::MIN));
+    local.earliest().map(|at| at.with_timezone(&Utc))
+}
+
+fn to_chrono(date: Date) -> Option<NaiveDate> {
+    let month = u32::try_from(date.month()).ok()?;
+    let day = u32::try_from(date.day()).ok()?;
+    NaiveDate::from_ymd_opt(i32::from(date.year()), month, day)
+}
+
+fn to_jiff(at: DateTime<Utc>) -> Option<Timestamp> {
+    Timestamp::from_second(at.timestamp()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn nyse() -> Calendar {
+        Calendar::parse("nyse").unwrap()
+    }
+
+    /// The close in New York's wall clock.
+    fn close(day: Date) -> String {
+        let close = nyse().session_close(day).expect("the day has a session");
+        close.in_tz("America/New_York").unwrap().strftime("%F %H:%M").to_string()
+    }
+
+    #[test]
+    fn nyse_keeps_its_holidays() {
+        for (day, name) in [
+            (date(2026, 11, 26), "Thanksgiving"),
+            (date(2026, 4, 3), "Good Friday"),
+            (date(2026, 7, 3), "Independence Day, observed"),
+            (date(2026, 12, 25), "Christmas"),
+            (date(2026, 1, 1), "New Year's Day"),
+            (date(2025, 1, 9), "day of mourning"),
+        ] {
+            assert!(!nyse().has_data_on(day), "{name}");
+            assert!(nyse().covers(day), "{name}");
+            assert_eq!(nyse().session(day), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn half_days_close_at_one() {
+        assert_eq!(close(date(2026, 11, 27)), "2026-11-27 13:00");
+        assert_eq!(close(date(2026, 12, 24)), "2026-12-24 13:00");
+    }
+
+    #[test]
+    fn an_ordinary_day_closes_at_four_on_both_sides_of_dst() {
+        assert_eq!(close(date(2026, 11, 23)), "2026-11-23 16:00");
+        let utc =
+            |day| nyse().session(day).map(|(open, close)| (open.to_string(), close.to_string()));
+        let hours = |open: &str, close: &str| Some((open.to_owned(), close.to_owned()));
+        let winter = hours("2026-11-23T14:30:00Z", "2026-11-23T21:00:00Z");
+        let summer = hours("2026-07-06T13:30:00Z", "2026-07-06T20:00:00Z");
+        assert_eq!(utc(date(2026, 11, 23)), winter);
+        assert_eq!(utc(date(2026, 7, 6)), summer);
+    }
+
+    #[test]
+    fn weekends_have_no_session() {
+        for day in [date(2026, 11, 21), date(2026, 11, 22)] {
+            assert!(!nyse().has_data_on(day));
+            assert!(!Calendar::Weekdays.has_data_on(day));
+            assert!(Calendar::Daily.has_data_on(day));
+        }
+        assert!(Calendar::Weekdays.has_data_on(date(2026, 11, 26)));
+        assert_eq!(Calendar::Weekdays.session_close(date(2026, 11, 23)), None);
+        assert_eq!(Calendar::Daily.session_close(date(2026, 11, 23)), None);
+    }
+
+    #[test]
+    fn a_year_has_as_many_sessions_as_nyse_says() {
+        let days = date(2026, 1, 1).series(1.day()).take_while(|day| day.year() == 2026);
+        assert_eq!(days.filter(|day| nyse().has_data_on(*day)).count(), 251);
+    }
+
+    #[test]
+    fn outside_the_published_calendar_weekdays_count() {
+        for (day, open) in [
+            (date(2040, 12, 25), true), // a Tuesday; Christmas is not known that far ahead
+            (date(2040, 12, 22), false),
+            (date(1999, 12, 31), true),
+            (date(1999, 12, 25), false),
+        ] {
+            assert!(!nyse().covers(day), "{day}");
+            assert_eq!(nyse().has_data_on(day), open, "{day}");
+            assert_eq!(nyse().session_close(day).is_some(), open, "{day}");
+        }
+        assert_eq!(close(date(2040, 12, 25)), "2040-12-25 16:00");
+    }
+
+    #[test]
+    fn every_day_with_data_of_every_exchange_has_a_session() {
+        for &exchange in Exchange::ALL {
+            for day in date(2026, 3, 5).series(1.day()).take(7) {
+                let calendar = Calendar::Exchange(exchange);
+                let session = calendar.session(day);
+                assert_eq!(session.is_some(), calendar.has_data_on(day), "{exchange} {day}");
+                assert!(session.is_none_or(|(open, close)| open < close), "{exchange} {day}");
+            }
+        }
+    }
+
+    #[test]
+    fn lunch_breaks_and_round_the_clock_exchanges_have_one_session_a_day() {
+        let session = |code: &str, day| {
+            let (open, close) = Calendar::parse(code).unwrap().session(day).unwrap();
+            format!("{open} {close}")
+        };
+        let monday = date(2026, 3, 9);
+        assert_eq!(session("tse", monday), "2026-03-09T00:00:00Z 2026-03-09T06:25:00Z");
+        let sunday = date(2026, 3, 8);
+        assert_eq!(session("binance_futures", sunday), "2026-03-08T00:00:00Z 2026-03-09T00:00:00Z");
+    }
+}

@@ -1,0 +1,215 @@
+//! A pipeline folder, read whole.
+//!
+//! In: the folder and the environment. Out: a [`Plan`], or every problem at once. Deliberately
+//! absent: anything that opens what the plan names.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::mart::{self, Mart};
+use crate::model::{self, Model};
+use crate::page::{self, Page};
+use crate::problem::{PlanError, Problem};
+use crate::section::Text;
+use crate::settings::{self, Settings};
+use crate::source::{self, Source, SourceId};
+
+/// The environment variables that matter here, taken once.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// This process's variables.
+    pub fn of_process() -> Self {
+        // `vars` would panic on a variable that is not UTF-8; none of ours is, so those are left out.
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { variables }
+    }
+
+    /// Given variables.
+    pub fn of(variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { variables }
+    }
+
+    /// A variable that is set and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// A pipeline, checked.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The folder.
+    pub root: PathBuf,
+    /// The pipeline's name.
+    pub name: String,
+    /// What `daymark.toml` says.
+    pub settings: Settings,
+    /// The sources, by id.
+    pub sources: Vec<Source>,
+    /// The models, by file name.
+    pub models: Vec<Model>,
+    /// The marts, in the order they can be created in.
+    pub marts: Vec<Mart>,
+    /// The pages, by file name.
+    pub pages: Vec<Page>,
+}
+
+impl Plan {
+    /// The source of an id.
+    pub fn source(&self, id: &SourceId) -> Option<&Source> {
+        self.sources.iter().find(|source| source.id == *id)
+    }
+
+    /// The models that read a source.
+    pub fn models_of(&self, id: &SourceId) -> impl Iterator<Item = &Model> {
+        self.models.iter().filter(move |model| model.source == *id)
+    }
+
+    /// A hash of the source's and its models' files: what made the rows of a publish.
+    pub fn code_hash(&self, id: &SourceId) -> String {
+        let mut hasher = Sha256::new();
+        if let Some(source) = self.source(id) {
+            hasher.update(&source.file_sha256);
+        }
+        for model in self.models_of(id) {
+            hasher.update(&model.file_sha256);
+        }
+        hex(&hasher.finalize())
+    }
+}
+
+/// Reads a pipeline folder. All problems of all files are reported together.
+pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError> {
+    let no_folder = |cause| PlanError::NoFolder { folder: folder.to_owned(), cause };
+    let root = folder.canonicalize().map_err(no_folder)?;
+    let mut problems = Vec::new();
+    let main = read_file(&root, "daymark.toml").map_err(no_folder)?;
+    let main = Text { file: "daymark.toml", text: &main, first_line: 1 };
+    let settings = settings::read(&root, main, environment, &mut problems);
+
+    let source_files = files(&root, "sources", "toml", &mut problems);
+    let ids: Vec<String> = source_files.iter().map(|file| file.stem.clone()).collect();
+    let sources: Vec<Source> = source_files
+        .iter()
+        .filter_map(|file| source::read(&file.stem, file.text(), &mut problems))
+        .collect();
+    if source_files.is_empty() {
+        problems.push(
+            Problem::new("sources", 0, "the pipeline has no source")
+                .hint("add `sources/<id>.toml`; `daymark init DIR` writes examples"),
+        );
+    }
+    let models: Vec<Model> = files(&root, "models", "sql", &mut problems)
+        .iter()
+        .filter_map(|file| model::read(file.text(), &ids, &mut problems))
+        .collect();
+    let marts: Vec<Mart> = files(&root, "marts", "sql", &mut problems)
+        .iter()
+        .filter_map(|file| mart::read(&file.stem, file.text(), &mut problems))
+        .collect();
+    let marts = mart::in_order(marts, &mut problems);
+    let pages: Vec<Page> = files(&root, "dashboards", "md", &mut problems)
+        .iter()
+        .map(|file| page::read(&file.stem, file.text(), &mut problems))
+        .collect();
+    names_once(&models, &marts, &mut problems);
+
+    match settings {
+        Some((name, settings)) if problems.is_empty() => {
+            Ok(Plan { root, name, settings, sources, models, marts, pages })
+        }
+        _ => {
+            problems.sort();
+            Err(PlanError::Problems { folder: folder.to_owned(), problems })
+        }
+    }
+}
+
+fn names_once(models: &[Model], marts: &[Mart], problems: &mut Vec<Problem>) {
+    let tables = models.iter().map(|model| (&model.table, &model.file));
+    let views = marts.iter().map(|mart| (&mart.name, &mart.file));
+    let mut seen: BTreeMap<&String, &String> = BTreeMap::new();
+    for (name, file) in tables.chain(views) {
+        if let Some(first) = seen.insert(name, file) {
+            problems.push(Problem::new(file, 0, format!("`{name}` is made by `{first}` already")));
+        }
+    }
+}
+
+/// A file of the folder, read.
+struct FileText {
+    stem: String,
+    relative: String,
+    text: String,
+}
+
+impl FileText {
+    fn text(&self) -> Text<'_> {
+        Text { file: &self.relative, text: &self.text, first_line: 1 }
+    }
+}
+
+/// The files of a sub-folder with an extension, by name. A sub-folder that is not there has none.
+fn files(root: &Path, folder: &str, extension: &str, problems: &mut Vec<Problem>) -> Vec<FileText> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(root.join(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return found,
+        Err(error) => {
+            problems.push(Problem::new(folder, 0, format!("the folder cannot be read: {error}")));
+            return found;
+        }
+    };
+    for entry in entries {
+        let name = match entry {
+            Ok(entry) => entry.file_name().to_string_lossy().into_owned(),
+            Err(error) => {
+                problems.push(Problem::new(folder, 0, format!("the folder cannot be read: {error}")));
+                continue;
+            }
+        };
+        let Some(stem) = name.strip_suffix(extension).and_then(|stem| stem.strip_suffix('.')) else {
+            if !name.starts_with('.') {
+                let message = format!("`{name}` is not a `.{extension}` file");
+                problems.push(Problem::new(&format!("{folder}/{name}"), 0, message)
+                    .hint(format!("`{folder}/` holds `.{extension}` files only")));
+            }
+            continue;
+        };
+        let relative = format!("{folder}/{name}");
+        match read_file(root, &relative) {
+            Ok(text) => found.push(FileText { stem: stem.to_owned(), relative, text }),
+            Err(error) => {
+                problems.push(Problem::new(&relative, 0, format!("the file cannot be read: {error}")));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.stem.cmp(&b.stem));
+    found
+}
+
+/// A text file with its line ends made `\n`.
+fn read_file(root: &Path, relative: &str) -> io::Result<String> {
+    let text = fs::read_to_string(root.join(relative))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n"))
+}
+
+/// The SHA-256 of a text, in hexadecimal.
+pub(crate) fn sha256_hex(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

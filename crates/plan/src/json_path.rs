@@ -1,0 +1,125 @@
+//! JSON paths as the folder writes them (RFC 9535), parsed once.
+//!
+//! In: the text of a path, from the root (`$.daily`) or relative (`indicators.quote[0].open`).
+//! Out: a [`JsonPath`]. Deliberately absent: evaluating it; that is `extract`'s.
+
+/// One step of a path that names at most one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A member of an object.
+    Name(String),
+    /// An element of an array, counted from 0.
+    Index(usize),
+}
+
+/// A checked JSON path.
+#[derive(Debug, Clone)]
+pub struct JsonPath {
+    text: String,
+    from_root: bool,
+    query: serde_json_path::JsonPath,
+    steps: Option<Vec<Step>>,
+}
+
+impl JsonPath {
+    /// Parses a path. A text that does not start with `$` is relative to the place its rows are at.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let from_root = text.starts_with('$');
+        let absolute = if from_root {
+            text.to_owned()
+        } else if text.is_empty() || text.starts_with(['.', '[']) {
+            format!("${text}")
+        } else {
+            format!("$.{text}")
+        };
+        let query =
+            serde_json_path::JsonPath::parse(&absolute).map_err(|error| error.message().to_owned())?;
+        let steps = plain_steps(&absolute[1..]);
+        Ok(Self { text: text.to_owned(), from_root, query, steps })
+    }
+
+    /// The path as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it starts at the root (`$`) whatever place it is used at.
+    pub fn is_from_root(&self) -> bool {
+        self.from_root
+    }
+
+    /// The steps, when the path is made of names and indexes only and so names at most one place.
+    pub fn steps(&self) -> Option<&[Step]> {
+        self.steps.as_deref()
+    }
+
+    /// The full RFC 9535 query, for paths that may match several places.
+    pub fn query(&self) -> &serde_json_path::JsonPath {
+        &self.query
+    }
+}
+
+/// The steps of a path that uses nothing but `.name`, `['name']`, `["name"]` without escapes and
+/// `[0]`; `None` for anything richer. The text has been accepted by the full parser before.
+fn plain_steps(mut rest: &str) -> Option<Vec<Step>> {
+    let mut steps = Vec::new();
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix('.') {
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            let (name, tail) = after.split_at(end);
+            if name.is_empty() || name == "*" || name.contains(char::is_whitespace) {
+                return None;
+            }
+            steps.push(Step::Name(name.to_owned()));
+            rest = tail;
+        } else {
+            let after = rest.strip_prefix('[')?;
+            if let Some(quote) = after.chars().next().filter(|c| matches!(c, '\'' | '"')) {
+                let (name, tail) = after[1..].split_once(quote)?;
+                if name.contains('\\') {
+                    return None;
+                }
+                steps.push(Step::Name(name.to_owned()));
+                rest = tail.strip_prefix(']')?;
+            } else {
+                let (index, tail) = after.split_once(']')?;
+                steps.push(Step::Index(index.parse().ok()?));
+                rest = tail;
+            }
+        }
+    }
+    Some(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Step {
+        Step::Name(text.to_owned())
+    }
+
+    #[test]
+    fn names_and_indexes_are_plain_steps() {
+        let path = JsonPath::parse("indicators.quote[0]['open']").unwrap();
+        assert!(!path.is_from_root());
+        assert_eq!(
+            path.steps().unwrap(),
+            [name("indicators"), name("quote"), Step::Index(0), name("open")]
+        );
+        assert_eq!(JsonPath::parse("$").unwrap().steps().unwrap(), []);
+    }
+
+    #[test]
+    fn wildcards_filters_and_descendants_have_no_plain_steps() {
+        for text in ["$[*]", "$..name", "$.a[?@.b > 1]", "$.a[-1]", "$.a[0,1]", "$['a\\'b']"] {
+            assert!(JsonPath::parse(text).unwrap().steps().is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(JsonPath::parse("$.a[").is_err());
+        assert!(JsonPath::parse("a b").is_err());
+    }
+}

@@ -1,0 +1,34 @@
+//! WHAT to run: a pipeline folder becomes one validated [`Plan`].
+//!
+//! In: a folder of text files (DESIGN.md section 4) and the environment variables that override its
+//! settings. Out: a [`Plan`] whose every value has been checked, or a [`PlanError`] that lists ALL
+//! problems of the folder, each with file, line, what was found and what is accepted. Deliberately
+//! absent: tokio, the network, the database. Nothing after this crate reads a file of
+//! configuration or an environment variable.
+
+mod calendar;
+mod clock;
+mod folder;
+mod json_path;
+mod mart;
+mod model;
+mod page;
+mod problem;
+mod rows;
+mod schedule;
+mod section;
+mod settings;
+mod source;
+mod sql_text;
+
+pub use clock::Clock;
+pub use folder::{Environment, Plan, load};
+pub use json_path::{JsonPath, Step};
+pub use mart::Mart;
+pub use model::{Column, Model, Write};
+pub use page::{Block, Chart, ChartKind, NamedQuery, Page, Tile, ValueFormat};
+pub use problem::{PlanError, Problem, did_you_mean};
+pub use rows::{Field, FieldType, Layout, RowsSpec, SYSTEM_COLUMNS};
+pub use schedule::{Calendar, DataDateRule, Schedule};
+pub use settings::{Dashboard, DatabaseUrl, RawUrl, Secret, Settings};
+pub use source::{Expect, Request, Retry, Source, SourceId, Supersede};

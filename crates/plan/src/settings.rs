@@ -1,0 +1,281 @@
+//! `daymark.toml`: name, zone, schedule, raw store, database, dashboard.
+//!
+//! In: the TOML and the environment variables that override it. Out: [`Settings`]. Deliberately
+//! absent: alerts (a later issue), and opening anything that is named here.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+use crate::folder::Environment;
+use crate::problem::Problem;
+use crate::schedule::Schedule;
+use crate::section::{Section, Text};
+
+/// A text that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a secret.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself, for the call that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where raw objects are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RawUrl {
+    /// `file:DIR`; relative directories are of the pipeline folder.
+    File(PathBuf),
+}
+
+impl fmt::Display for RawUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+/// Which PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// The one inside this program, with its data in a directory.
+    Embedded(PathBuf),
+    /// A server, by its connection URL.
+    Server(Secret),
+}
+
+impl DatabaseUrl {
+    fn parse(word: &str, root: &Path) -> Option<Self> {
+        if let Some(directory) = word.strip_prefix("embedded:") {
+            let directory = if directory.is_empty() { ".daymark/postgres" } else { directory };
+            return Some(Self::Embedded(root.join(directory)));
+        }
+        let is_server = word.starts_with("postgres://") || word.starts_with("postgresql://");
+        is_server.then(|| Self::Server(Secret::new(word.to_owned())))
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(directory) => write!(f, "embedded:{}", directory.display()),
+            Self::Server(url) => match url::Url::parse(url.reveal()) {
+                Ok(mut shown) => {
+                    if shown.password().is_some() {
+                        // A URL with a password has a host, so this cannot fail.
+                        shown.set_password(Some("***")).unwrap_or_default();
+                    }
+                    // A password can also stand in the query (`?password=`): show none of it.
+                    shown.set_query(None);
+                    write!(f, "{shown}")
+                }
+                Err(_) => f.write_str("postgres://***"),
+            },
+        }
+    }
+}
+
+/// The dashboard's settings.
+#[derive(Debug, Clone)]
+pub struct Dashboard {
+    /// The title of every page; default the pipeline's name.
+    pub title: String,
+    /// Where it listens; default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+}
+
+/// What `daymark.toml` says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The pipeline's zone: what "the day" of an instant is.
+    pub zone: TimeZone,
+    /// When the pipeline fires.
+    pub schedule: Schedule,
+    /// Where raw objects are kept.
+    pub raw: RawUrl,
+    /// Which PostgreSQL.
+    pub database: DatabaseUrl,
+    /// The schema of the curated tables; default `public`.
+    pub schema: String,
+    /// The dashboard.
+    pub dashboard: Dashboard,
+}
+
+/// Reads `daymark.toml`; gives the pipeline's name and its settings.
+pub(crate) fn read(
+    root: &Path,
+    text: Text<'_>,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, Settings)> {
+    let table = text.parse(problems)?;
+    let mut section = Section::top(text, &table);
+    let name = section.required_string("name", problems).filter(|name| {
+        let fits = !name.is_empty()
+            && name.len() <= 60
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b));
+        if !fits {
+            let problem = section.problem("name", format!("`name` is `{name}`"));
+            problems.push(problem.hint("accepted: a-z, 0-9, - and _, at most 60 characters"));
+        }
+        fits
+    });
+    let schedule = read_schedule(&mut section, problems);
+    let raw = read_raw(root, &mut section, environment, problems);
+    let database = read_database(root, &mut section, environment, problems);
+    let dashboard = read_dashboard(&mut section, name.as_deref(), environment, problems);
+    section.finish(problems);
+    let (database, schema) = database?;
+    let schedule = schedule?;
+    let zone = schedule.zone.clone();
+    Some((name?, Settings { zone, schedule, raw: raw?, database, schema, dashboard: dashboard? }))
+}
+
+fn read_schedule(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Schedule> {
+    let zone = section.required_string("time_zone", problems);
+    let expression = section.required_string("schedule", problems);
+    let (zone, expression) = (zone?, expression?);
+    if TimeZone::get(&zone).is_err() {
+        let problem = section.problem("time_zone", format!("`time_zone` is `{zone}`"));
+        problems.push(problem.hint("accepted: an IANA zone name such as `America/New_York` or `UTC`"));
+        return None;
+    }
+    match Schedule::parse(&expression, &zone) {
+        Ok(schedule) => Some(schedule),
+        Err(reason) => {
+            let message = format!("`schedule` is `{expression}`: {reason}");
+            problems.push(section.problem("schedule", message).hint(
+                "accepted: cron(minute hour day-of-month month day-of-week year), such as \
+                 `cron(0 8 * * ? *)` for every day at 08:00",
+            ));
+            None
+        }
+    }
+}
+
+/// A setting: the environment's word if there is one, else the file's, with the place to blame.
+fn setting(
+    section: Option<&mut Section<'_>>,
+    key: &str,
+    variable: &str,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, Problem)> {
+    let in_file = section.and_then(|section| {
+        let word = section.optional_string(key, problems)?;
+        Some((word, section.problem(key, String::new())))
+    });
+    match environment.get(variable) {
+        Some(word) => Some((word.to_owned(), Problem::new(&format!("${variable}"), 0, ""))),
+        None => in_file,
+    }
+}
+
+fn read_raw(
+    root: &Path,
+    section: &mut Section<'_>,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<RawUrl> {
+    let mut table = section.optional_table("raw", problems);
+    let found = setting(table.as_mut(), "url", "DAYMARK_RAW_URL", environment, problems);
+    if let Some(table) = table {
+        table.finish(problems);
+    }
+    let Some((word, at)) = found else {
+        return Some(RawUrl::File(root.join(".daymark/raw")));
+    };
+    match word.strip_prefix("file:") {
+        Some(path) if !path.is_empty() => {
+            Some(RawUrl::File(root.join(path.strip_prefix("//").unwrap_or(path))))
+        }
+        _ => {
+            let message = format!("the raw store is `{word}`");
+            problems.push(Problem { message, ..at }.hint("accepted: `file:DIR`, such as `file:.daymark/raw`"));
+            None
+        }
+    }
+}
+
+fn read_database(
+    root: &Path,
+    section: &mut Section<'_>,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<(DatabaseUrl, String)> {
+    let mut table = section.optional_table("database", problems);
+    let found = setting(table.as_mut(), "url", "DAYMARK_DATABASE_URL", environment, problems);
+    let schema = setting(table.as_mut(), "schema", "DAYMARK_DATABASE_SCHEMA", environment, problems);
+    if let Some(table) = table {
+        table.finish(problems);
+    }
+    let database = match found {
+        None => DatabaseUrl::parse("embedded:", root),
+        Some((word, at)) => {
+            let database = DatabaseUrl::parse(&word, root);
+            if database.is_none() {
+                // The word may hold a password, so it is not repeated.
+                let message = "the database URL is neither embedded nor PostgreSQL's".to_owned();
+                let hint = "accepted: `embedded:`, `embedded:DIR` or `postgres://USER@HOST/DATABASE`";
+                problems.push(Problem { message, ..at }.hint(hint));
+            }
+            database
+        }
+    };
+    let schema = match schema {
+        None => Some("public".to_owned()),
+        Some((word, at)) => {
+            let fits = crate::sql_text::is_identifier(&word) && word != "daymark" && !word.starts_with("pg_");
+            if !fits {
+                let message = format!("`database.schema` is `{word}`");
+                let hint = "accepted: a-z, 0-9 and _, a letter first; `daymark` is the ledger's own";
+                problems.push(Problem { message, ..at }.hint(hint));
+            }
+            fits.then_some(word)
+        }
+    };
+    Some((database?, schema?))
+}
+
+fn read_dashboard(
+    section: &mut Section<'_>,
+    name: Option<&str>,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<Dashboard> {
+    let mut table = section.optional_table("dashboard", problems);
+    let title = table.as_mut().and_then(|table| table.optional_string("title", problems));
+    let listen = setting(table.as_mut(), "listen", "DAYMARK_DASHBOARD_LISTEN", environment, problems);
+    if let Some(table) = table {
+        table.finish(problems);
+    }
+    let listen = match listen {
+        None => Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
+        Some((word, at)) => {
+            let address = word.parse().ok();
+            if address.is_none() {
+                let message = format!("`dashboard.listen` is `{word}`");
+                problems.push(Problem { message, ..at }.hint("accepted: ADDRESS:PORT, such as `127.0.0.1:8080`"));
+            }
+            address
+        }
+    };
+    let title = title.unwrap_or_else(|| name.unwrap_or_default().to_owned());
+    Some(Dashboard { title, listen: listen? })
+}
