@@ -1,0 +1,209 @@
+//! One body from its first row to its last.
+//!
+//! In: a body, its source's `[rows]` and what is the same for every row. Out: tuples of PostgreSQL's
+//! binary COPY in chunks (without the file's header and trailer), then a [`Summary`]. Deliberately
+//! absent: how the values lie, which is [`crate::layout`]'s.
+
+use bytes::{BufMut, BytesMut};
+use daymark_plan::{JsonPath, RowsSpec, SYSTEM_COLUMNS};
+use sha2::{Digest, Sha256};
+
+use crate::body;
+use crate::civil;
+use crate::error::ExtractError;
+use crate::layout::{Row, Rows};
+use crate::place;
+
+/// About how much [`Extraction::next_chunk`] appends at once.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How many rejects a summary keeps; all are counted.
+const REJECTS_KEPT: u64 = 100;
+
+/// PostgreSQL's limit of columns in a table.
+const MAX_COLUMNS: usize = 1600;
+
+/// What is the same for every row of a fetch: the system columns of `raw_<source>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowContext {
+    /// The fetch.
+    pub fetch_id: uuid::Uuid,
+    /// The day it is for.
+    pub data_date: jiff::civil::Date,
+    /// When it was made; what is finer than a microsecond is left off.
+    pub fetched_at: jiff::Timestamp,
+    /// The entity it is of.
+    pub entity: Option<String>,
+    /// The `_fetch_row` of the first row of this body: a fetch of several pages counts on.
+    pub first_row: i64,
+}
+
+/// What came of a body.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Summary {
+    /// The rows that were written.
+    pub extracted: u64,
+    /// The rows that were set aside.
+    pub rejected: u64,
+    /// The first hundred of them.
+    pub rejects: Vec<Reject>,
+    /// The SHA-256 of the mapped fields of the rows written, in order, in hexadecimal: two bodies
+    /// that differ in nothing a model can see have the same. Empty before the end.
+    pub rows_sha256: String,
+}
+
+/// A row that was set aside, for the first of its values that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Reject {
+    /// Its `_fetch_row`.
+    pub row: i64,
+    /// The field; empty where the row as a whole is not an object.
+    pub field: String,
+    /// The `JSONPath` of the value.
+    pub path: String,
+    /// Its JSON text, at most 200 characters; empty where it is missing.
+    pub value: String,
+    /// Why it does not fit.
+    pub reason: String,
+}
+
+/// A body whose rows are being read.
+#[derive(Debug)]
+pub struct Extraction<'b> {
+    rows: Rows<'b>,
+    /// The field count and the system columns, as every tuple starts.
+    start: Vec<u8>,
+    next_row: i64,
+    summary: Summary,
+    hash: Option<Sha256>,
+}
+
+/// Where `_fetch_row` is in the start of a tuple: behind the field count, the fetch and a length.
+const ROW_AT: usize = 2 + (4 + 16) + 4;
+
+/// Opens a body: checks that it is whole, finds the places of `at`, and checks that the fields are
+/// there and, in `columns`, of equal length.
+pub fn open<'b>(
+    rows: &'b RowsSpec,
+    body: &'b [u8],
+    context: RowContext,
+) -> Result<Extraction<'b>, ExtractError> {
+    let first_row = context.first_row;
+    let start = tuple_start(rows, context)?;
+    let root = body::check(body)?;
+    let places = place::places(&rows.at, root)?;
+    if places.is_empty() {
+        return Err(ExtractError::NoPlace { path: rows.at.text().to_owned() });
+    }
+    Ok(Extraction {
+        rows: Rows::open(rows, root, places)?,
+        start,
+        next_row: first_row,
+        summary: Summary::default(),
+        hash: Some(Sha256::new()),
+    })
+}
+
+impl Extraction<'_> {
+    /// Appends tuples to `out` until about [`CHUNK_BYTES`] were added. `false` means that the rows
+    /// have ended and nothing was appended.
+    pub fn next_chunk(&mut self, out: &mut BytesMut) -> Result<bool, ExtractError> {
+        let Some(hash) = &mut self.hash else { return Ok(false) };
+        let before = out.len();
+        while out.len() - before < CHUNK_BYTES {
+            let tuple = out.len();
+            out.put_slice(&self.start);
+            let mapped = out.len();
+            let row = self.next_row;
+            match self.rows.next_row(out)? {
+                Row::Good => {
+                    let row_at = tuple + ROW_AT;
+                    out[row_at..row_at + 8].copy_from_slice(&row.to_be_bytes());
+                    hash.update(&out[mapped..]);
+                    self.summary.extracted += 1;
+                }
+                Row::Bad(bad) => {
+                    out.truncate(tuple);
+                    if self.summary.rejected < REJECTS_KEPT {
+                        self.summary.rejects.push(Reject {
+                            row,
+                            field: bad.field,
+                            path: bad.path,
+                            value: bad.value,
+                            reason: bad.reason,
+                        });
+                    }
+                    self.summary.rejected += 1;
+                }
+                Row::End => {
+                    out.truncate(tuple);
+                    let hash = std::mem::take(&mut self.hash).expect("taken only here, at the end");
+                    self.summary.rows_sha256 = hex(&hash.finalize());
+                    break;
+                }
+            }
+            self.next_row = row.wrapping_add(1);
+        }
+        Ok(out.len() > before)
+    }
+
+    /// What came of the body so far; complete once [`Self::next_chunk`] has returned `false`.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+}
+
+/// Runs a body to its end without keeping its rows: what ingest verifies a response with.
+pub fn scan(rows: &RowsSpec, body: &[u8]) -> Result<Summary, ExtractError> {
+    let nobody = RowContext {
+        fetch_id: uuid::Uuid::nil(),
+        data_date: jiff::civil::Date::ZERO,
+        fetched_at: jiff::Timestamp::UNIX_EPOCH,
+        entity: None,
+        first_row: 0,
+    };
+    let mut extraction = open(rows, body, nobody)?;
+    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES * 2);
+    while extraction.next_chunk(&mut chunk)? {
+        chunk.clear();
+    }
+    Ok(extraction.summary)
+}
+
+/// Whether `path` matches something other than null in a body, for `[expect]`.
+pub fn matches_value(path: &JsonPath, body: &[u8]) -> Result<bool, ExtractError> {
+    place::matches_value(path, body::check(body)?)
+}
+
+/// The field count and the system columns of every tuple, with 0 for the row's number.
+fn tuple_start(rows: &RowsSpec, context: RowContext) -> Result<Vec<u8>, ExtractError> {
+    let count = rows.fields.len();
+    let limit = MAX_COLUMNS - SYSTEM_COLUMNS.len();
+    let columns = i16::try_from(count + SYSTEM_COLUMNS.len()).ok().filter(|_| count <= limit);
+    let mut start = BytesMut::new();
+    start.put_i16(columns.ok_or(ExtractError::TooManyFields { count, limit })?);
+    start.put_i32(16);
+    start.put_slice(context.fetch_id.as_bytes());
+    start.put_i32(8);
+    start.put_i64(0);
+    start.put_i32(4);
+    start.put_i32(civil::days_of(context.data_date));
+    start.put_i32(8);
+    start.put_i64(context.fetched_at.as_microsecond() - civil::EPOCH_MICROS);
+    match context.entity {
+        Some(entity) => {
+            start.put_i32(i32::try_from(entity.len()).expect("an entity's id is short"));
+            start.put_slice(entity.as_bytes());
+        }
+        None => start.put_i32(-1),
+    }
+    Ok(start.to_vec())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
+}
+
+fn hex_digit(half: u8) -> char {
+    char::from_digit(u32::from(half), 16).unwrap_or_default()
+}

@@ -1,0 +1,38 @@
+//! Raw bytes to typed rows: pure, without I/O or clock.
+//!
+//! In: the bytes of a response as they were received, and the `[rows]` section of its source
+//! ([`daymark_plan::RowsSpec`]). Out: the rows as tuples of PostgreSQL's binary COPY, in chunks, and
+//! a [`Summary`] with the rows that were set aside. Deliberately absent: the network, files, the
+//! database and every decision about the numbers in the summary (`min_rows`, `max_reject_ratio`
+//! and the other expectations are ingest's).
+//!
+//! A value that does not fit its type sets its whole row aside with a reason; it never becomes a
+//! silent null and never a rounded number. Whatever the bytes are, the answer is rows, rejects or
+//! an [`ExtractError`] with a position: no panic, and no memory beyond the body, one chunk and the
+//! places of `at`. (An `at` that may match several places is the exception: it is answered from a
+//! parsed copy of the body.)
+//!
+//! Where an object names a member twice, the last one counts, as in PostgreSQL's `jsonb` and in
+//! `serde_json`.
+//!
+//! How it goes: `body` has `serde_json` check that the bytes are one whole JSON text; `json` then
+//! walks that checked text without building a tree (13 times the speed of sonic-rs' lazy iterators,
+//! which check every value again: 0.055 s against 0.73 s for 8 million values); `lookup` finds many
+//! paths in one pass; `layout` turns what was found into rows; `encode` writes values.
+
+mod body;
+mod civil;
+mod decimal;
+mod encode;
+mod error;
+mod extraction;
+mod json;
+mod layout;
+mod lookup;
+mod numeric;
+mod place;
+
+pub use error::{ExtractError, Position};
+pub use extraction::{
+    CHUNK_BYTES, Extraction, Reject, RowContext, Summary, matches_value, open, scan,
+};
