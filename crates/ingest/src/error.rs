@@ -1,0 +1,194 @@
+//! What can go wrong, by kind.
+//!
+//! In: failures of the HTTP side (kept in manifests as an [`ErrorKind`] and a sentence) and of the
+//! store side. Out: [`IngestError`] for the few that leave nothing in the raw store. Deliberately
+//! absent: what is done about a kind; that is [`policy`](crate::policy).
+
+use daymark_plan::SourceId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The kind of a failure: what decides whether trying again can help and whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// No connection, or one that broke before the answer was whole.
+    Unreachable,
+    /// The server was silent too long, or says so itself (408).
+    Timeout,
+    /// The server asks to slow down (429).
+    Throttled,
+    /// The server says that the allowance of the hour or the day is used up (429).
+    QuotaSpent,
+    /// The server failed (5xx).
+    Unavailable,
+    /// The server wants other credentials (401, 403, 407).
+    Auth,
+    /// There is no such resource (404, 410).
+    NotFound,
+    /// Any other status but a success, redirects that are not followed among them.
+    BadStatus,
+    /// A success whose body is not what `[rows]` describes: empty, too large, not JSON, other shape.
+    BadResponse,
+    /// A body of the right shape that breaks `[expect]`.
+    Refused,
+    /// The source cannot be asked as its file says.
+    BadConfig,
+    /// The machine's clock is wrong.
+    ClockSkew,
+    /// The raw store cannot be read or written.
+    Storage,
+    /// A kind this program does not know: the manifest was written by a newer one.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why a fetch left nothing in the raw store, or why the store could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The raw store's folder is not there and cannot be made.
+    #[error("the raw store `{store}` cannot be opened")]
+    OpenStore {
+        /// The store, as configured.
+        store: String,
+        /// What the operating system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// An object could not be written.
+    #[error("the raw store `{store}` did not take `{key}`")]
+    WriteObject {
+        /// The store, as configured.
+        store: String,
+        /// The object's key.
+        key: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
+    /// An object could not be read.
+    #[error("the raw store `{store}` did not give `{key}`")]
+    ReadObject {
+        /// The store, as configured.
+        store: String,
+        /// The object's key.
+        key: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
+    /// Keys could not be listed.
+    #[error("the raw store `{store}` did not list `{prefix}`")]
+    ListObjects {
+        /// The store, as configured.
+        store: String,
+        /// What the keys start with.
+        prefix: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
+    /// An archived object is not the bytes that were received.
+    #[error("`{key}` in the raw store `{store}` is damaged: its SHA-256 is {found}")]
+    Damaged {
+        /// The store, as configured.
+        store: String,
+        /// The object's key, which names the SHA-256 it should have.
+        key: String,
+        /// The SHA-256 it has.
+        found: String,
+    },
+    /// A manifest is not the JSON it should be.
+    #[error("the manifest `{key}` cannot be understood")]
+    BadManifest {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// A manifest of another format.
+    #[error(
+        "the manifest `{key}` has format {found}; this program knows format {}",
+        crate::MANIFEST_FORMAT
+    )]
+    ManifestFormat {
+        /// Its key.
+        key: String,
+        /// Its format.
+        found: u64,
+    },
+    /// The machine's clock and the API's are too far apart for `fetched_at` to be believed.
+    #[error("the clock says {clock}, the API of `{source_id}` says {api}: nothing was stored")]
+    ClockSkew {
+        /// The source asked.
+        source_id: SourceId,
+        /// This machine's time when the answer came.
+        clock: Timestamp,
+        /// The API's time: its `Date` header, plus `Age` for an answer out of a cache.
+        api: Timestamp,
+    },
+    /// A header of `[request]` that HTTP does not allow. Its value is not shown: it may be a secret.
+    #[error("the request header `{header}` of `{source_id}` cannot be sent: {reason}")]
+    BadHeader {
+        /// The source.
+        source_id: SourceId,
+        /// The header's name.
+        header: String,
+        /// What HTTP does not allow.
+        reason: &'static str,
+    },
+    /// The HTTP client could not be made.
+    #[error("no HTTP client could be made for `{source_id}`")]
+    NoClient {
+        /// The source.
+        source_id: SourceId,
+        /// What is missing, mostly the machine's certificates.
+        #[source]
+        cause: reqwest::Error,
+    },
+}
+
+impl IngestError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::OpenStore { .. }
+            | Self::WriteObject { .. }
+            | Self::ReadObject { .. }
+            | Self::ListObjects { .. }
+            | Self::Damaged { .. }
+            | Self::BadManifest { .. }
+            | Self::ManifestFormat { .. } => ErrorKind::Storage,
+            Self::ClockSkew { .. } => ErrorKind::ClockSkew,
+            Self::BadHeader { .. } | Self::NoClient { .. } => ErrorKind::BadConfig,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::OpenStore { .. } | Self::WriteObject { .. } => {
+                "the raw store must be a folder that this user can make and write, on a disk with \
+                 room; set `url` in `[raw]` or DAYMARK_RAW_URL to use another"
+            }
+            Self::ReadObject { .. } | Self::ListObjects { .. } => {
+                "the raw store must be readable by this user; manifests and the objects they name \
+                 belong together, so copy or move a store whole"
+            }
+            Self::Damaged { .. } => "restore this object from a backup of the raw store",
+            Self::BadManifest { .. } => {
+                "restore the manifest from a backup; its objects are still in `archive/`"
+            }
+            Self::ManifestFormat { .. } => "a newer daymark wrote it: use that version",
+            Self::ClockSkew { .. } => {
+                "raw objects are ordered by time, so a wrong clock would let old data win: set this \
+                 machine's clock (`timedatectl set-ntp true`) and run again"
+            }
+            Self::BadHeader { .. } => "correct `[request.headers]` in the source's file",
+            Self::NoClient { .. } => {
+                "HTTPS needs the machine's CA certificates (Debian: the package ca-certificates)"
+            }
+        }
+    }
+}

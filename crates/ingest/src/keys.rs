@@ -1,0 +1,190 @@
+//! The keys of the raw layer (DESIGN.md section 6): one enum owns them, nobody else formats a path.
+//!
+//! In: ids, dates, hashes; all of types that hold no character a key could trip over (a
+//! [`SourceId`] is `[a-z0-9_]`), so there is nothing to escape. Out: keys that sort as they should.
+//! Deliberately absent: `verdicts/`, entities and page numbers, which come with their issues.
+
+use std::fmt;
+
+use daymark_plan::SourceId;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use object_store::path::Path;
+use uuid::Uuid;
+
+/// The instant of a manifest's key: UTC, fixed width, so that text order is time order.
+const INSTANT: &str = "%Y%m%dT%H%M%S.%6fZ";
+
+/// What the bytes of an object look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extension {
+    /// JSON, or what starts like it: a truncated response is still best looked at as JSON.
+    Json,
+    /// Anything else, which can only be the evidence of a refused response.
+    Txt,
+}
+
+impl Extension {
+    /// The extension for a body.
+    pub fn of(body: &[u8]) -> Self {
+        match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{' | b'[') => Self::Json,
+            _ => Self::Txt,
+        }
+    }
+}
+
+impl fmt::Display for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "json",
+            Self::Txt => "txt",
+        })
+    }
+}
+
+/// A key of the raw layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RawKey<'a> {
+    /// A distinct body ever received; written once.
+    Archive {
+        /// Whose it is.
+        source: &'a SourceId,
+        /// The day it was fetched for.
+        data_date: Date,
+        /// The SHA-256 of the body, in hexadecimal.
+        sha256: &'a str,
+        /// What it looks like.
+        extension: Extension,
+    },
+    /// The latest accepted bytes of a day, for people and other tools; may be overwritten.
+    Raw {
+        /// Whose they are.
+        source: &'a SourceId,
+        /// The day they were fetched for.
+        data_date: Date,
+    },
+    /// The commit mark of a fetch; written last.
+    Manifest {
+        /// Whose it is.
+        source: &'a SourceId,
+        /// When the fetch ended.
+        fetched_at: Timestamp,
+        /// The day it was for.
+        data_date: Date,
+        /// The run it was part of.
+        run_id: Uuid,
+    },
+}
+
+impl fmt::Display for RawKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Archive { source, data_date, sha256, extension } => {
+                write!(f, "archive/{source}/{data_date}/{sha256}.{extension}")
+            }
+            Self::Raw { source, data_date } => {
+                write!(f, "raw/{source}/{source}_{data_date}.json")
+            }
+            Self::Manifest { source, fetched_at, data_date, run_id } => {
+                let at = fetched_at.strftime(INSTANT);
+                write!(f, "manifests/{source}/{at}_{data_date}_{run_id}.json")
+            }
+        }
+    }
+}
+
+impl RawKey<'_> {
+    /// The key as the store wants it.
+    pub(crate) fn path(&self) -> Path {
+        Path::from(self.to_string())
+    }
+
+    /// What every manifest key of a source starts with.
+    pub(crate) fn manifests_of(source: &SourceId) -> Path {
+        Path::from(format!("manifests/{source}"))
+    }
+
+    /// The key after which the manifests of a source from an instant on stand.
+    pub fn manifests_from(source: &SourceId, at: Timestamp) -> String {
+        format!("manifests/{source}/{}", at.strftime(INSTANT))
+    }
+
+    /// The `fetched_at` of a manifest's key; `None` for a file that is not a manifest of ours.
+    pub fn fetched_at(key: &str) -> Option<Timestamp> {
+        let name = key.strip_prefix("manifests/")?.split_once('/')?.1.strip_suffix(".json")?;
+        let (at, rest) = name.split_once('_')?;
+        let (data_date, rest) = rest.split_once('_')?;
+        data_date.parse::<Date>().ok()?;
+        let run_id = rest.rsplit_once('_').map_or(rest, |(_, run_id)| run_id);
+        run_id.parse::<Uuid>().ok()?;
+        let at = DateTime::strptime(INSTANT, at).ok()?.to_zoned(TimeZone::UTC).ok()?;
+        Some(at.timestamp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_design() {
+        let source = &SourceId::new("sp500").unwrap();
+        let data_date = date(2026, 11, 20);
+        let run_id = "0193a2b4-0000-7000-8000-000000000001".parse().unwrap();
+        let fetched_at = "2026-11-23T13:00:00Z".parse().unwrap();
+        let sha256 = "ab12";
+        let extension = Extension::Json;
+        let keys = [
+            RawKey::Archive { source, data_date, sha256, extension },
+            RawKey::Archive { source, data_date, sha256, extension: Extension::Txt },
+            RawKey::Raw { source, data_date },
+            RawKey::Manifest { source, fetched_at, data_date, run_id },
+        ];
+        insta::assert_snapshot!(keys.map(|key| key.to_string()).join("\n"), @r"
+        archive/sp500/2026-11-20/ab12.json
+        archive/sp500/2026-11-20/ab12.txt
+        raw/sp500/sp500_2026-11-20.json
+        manifests/sp500/20261123T130000.000000Z_2026-11-20_0193a2b4-0000-7000-8000-000000000001.json
+        ");
+        // The store escapes nothing in them.
+        assert!(keys.iter().all(|key| key.path().as_ref() == key.to_string()));
+    }
+
+    #[test]
+    fn a_manifest_key_gives_its_instant_back() {
+        let source = &SourceId::new("weather").unwrap();
+        let fetched_at: Timestamp = "2026-11-23T13:00:00.000001Z".parse().unwrap();
+        let run_id = Uuid::nil();
+        let key = RawKey::Manifest { source, fetched_at, data_date: date(2026, 11, 23), run_id };
+        assert_eq!(RawKey::fetched_at(&key.to_string()), Some(fetched_at));
+        assert!(RawKey::manifests_from(source, fetched_at) < key.to_string());
+        // One with an entity, as later versions write them.
+        let entity = "manifests/w/20261123T130000.000001Z_2026-11-23_berlin_\
+                      00000000-0000-0000-0000-000000000000.json";
+        assert_eq!(RawKey::fetched_at(entity), Some(fetched_at));
+        for foreign in
+            ["manifests/w/notes.json", "raw/w/w_2026-11-23.json", "manifests/w/a_b_c.json"]
+        {
+            assert_eq!(RawKey::fetched_at(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn text_order_is_time_order() {
+        let source = &SourceId::new("w").unwrap();
+        let at = |text: &str| RawKey::manifests_from(source, text.parse().unwrap());
+        assert!(at("2026-11-23T13:00:00Z") < at("2026-11-23T13:00:00.000001Z"));
+        assert!(at("2026-11-23T13:00:00.999999Z") < at("2026-11-23T13:00:01Z"));
+    }
+
+    #[test]
+    fn evidence_that_is_not_json_is_text() {
+        assert_eq!(Extension::of(b" \n{\"a\":"), Extension::Json);
+        assert_eq!(Extension::of(b"<html>"), Extension::Txt);
+        assert_eq!(Extension::of(b""), Extension::Txt);
+    }
+}

@@ -1,0 +1,30 @@
+//! REST sources to raw objects and manifests: one fetch of a source, kept whatever it brought.
+//!
+//! In: a [`Source`](daymark_plan::Source) and a [`FetchOrder`]. Out: the response's bytes in the raw
+//! store and a [`Manifest`] that says what they are, how they were asked for and whether they were
+//! accepted (DESIGN.md section 6). A fetch that brought nothing leaves a manifest too, with the
+//! reason and no pages, so that whoever publishes sees it in the same place. Deliberately absent:
+//! the database, schedules, and any look into a response beyond what accepting it needs; the bytes
+//! land as received.
+
+mod answer;
+mod client;
+mod error;
+mod fetch;
+mod keys;
+mod manifest;
+mod request;
+mod retry;
+mod store;
+mod verify;
+mod words;
+
+pub use error::{ErrorKind, IngestError};
+pub use fetch::{FetchEvent, FetchOrder, Ingest};
+pub use keys::{Extension, RawKey};
+pub use manifest::{
+    Attempt, MANIFEST_FORMAT, MAX_REJECTS, Manifest, Outcome, Page, RejectedRow, RowCounts,
+    SentRequest, StoredManifest,
+};
+pub use retry::{Policy, policy};
+pub use store::RawStore;

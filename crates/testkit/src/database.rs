@@ -1,0 +1,85 @@
+//! A database per test: embedded in a folder of its own, or made on the native server.
+//!
+//! In: which kind. Out: a URL for `DAYMARK_DATABASE_URL` or `daymark.toml`. The native server is the
+//! one of `DAYMARK_TEST_POSTGRES_URL`; `scripts/with-postgres.sh` starts one. Deliberately absent:
+//! taking databases away; the server that holds them is made for one run of the tests.
+
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+/// Which PostgreSQL a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The one inside the program.
+    Embedded,
+    /// A server.
+    Native,
+}
+
+/// A database of a test's own.
+#[derive(Debug)]
+pub struct TestDatabase {
+    /// Its URL.
+    pub url: String,
+    /// The folder of an embedded one, removed with it.
+    _folder: Option<TempDir>,
+}
+
+impl TestDatabase {
+    /// Makes a database.
+    pub async fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Embedded => {
+                let folder = TempDir::new().expect("a temporary folder can be made");
+                let url = format!("embedded:{}", folder.path().join("postgres").display());
+                Self { url, _folder: Some(folder) }
+            }
+            Kind::Native => {
+                let server = server_url();
+                let (client, connection) = tokio_postgres::connect(server.as_str(), NoTls)
+                    .await
+                    .expect("the test server answers");
+                let connection = tokio::spawn(connection);
+                let name = format!("daymark_{}", uuid::Uuid::now_v7().simple());
+                client
+                    .batch_execute(&format!("create database {name}"))
+                    .await
+                    .expect("it can be made");
+                drop(client);
+                connection.await.expect("the connection does not panic").expect("it ends cleanly");
+                let mut url = server;
+                url.set_path(&name);
+                Self { url: url.to_string(), _folder: None }
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this variable is for tests only")]
+fn server_url() -> url::Url {
+    let text = std::env::var("DAYMARK_TEST_POSTGRES_URL").expect(
+        "DAYMARK_TEST_POSTGRES_URL is not set: run the tests with `make unit`, or through \
+         `scripts/with-postgres.sh cargo test`",
+    );
+    text.parse().expect("DAYMARK_TEST_POSTGRES_URL is a URL")
+}
+
+/// Makes two tests of an async function that takes a [`Kind`]: one per kind of database.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($(#[$attribute:meta])* $name:ident;)+) => {
+        $(mod $name {
+            #[tokio::test(flavor = "multi_thread")]
+            $(#[$attribute])*
+            async fn embedded() {
+                super::$name($crate::database::Kind::Embedded).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            $(#[$attribute])*
+            async fn native() {
+                super::$name($crate::database::Kind::Native).await;
+            }
+        })+
+    };
+}

@@ -1,0 +1,270 @@
+//! A fake REST server: real HTTP/1.1 on a loopback port, scripted reply by reply.
+//!
+//! In: per path, a queue of [`Reply`]s; the last one of a queue is given again and again. Out: those
+//! replies, byte for byte, and a record of every request. It is written on plain TCP rather than on
+//! a framework because half of its purpose is to misbehave: to cut a body, to close a connection
+//! without an answer, to be silent, to send a `Date` of its own or none. Deliberately absent:
+//! keep-alive, TLS, methods other than GET.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// What the server does with a request.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+    sends: Sends,
+    gate: Option<watch::Receiver<bool>>,
+}
+
+/// How much of the answer is sent.
+#[derive(Debug, Clone, Copy)]
+enum Sends {
+    Whole,
+    HeadAndBodyUpTo(usize),
+    Nothing,
+}
+
+impl Reply {
+    /// A status with a body and no header but its length.
+    pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), sends: Sends::Whole, gate: None }
+    }
+
+    /// A 200 with JSON.
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        Self::new(200, body).header("content-type", "application/json")
+    }
+
+    /// A 200 with the bytes of a recorded response.
+    pub fn recorded(file: &Path) -> Self {
+        let body = std::fs::read(file)
+            .unwrap_or_else(|error| panic!("the recorded response {}: {error}", file.display()));
+        Self::json(body)
+    }
+
+    /// A redirect.
+    pub fn redirect(location: &str) -> Self {
+        Self::new(302, Bytes::new()).header("location", location)
+    }
+
+    /// The same with another status.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same with a `Date` header (RFC 9110 section 5.6.7).
+    #[must_use]
+    pub fn date(self, at: Timestamp) -> Self {
+        let date = at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        self.header("date", &date)
+    }
+
+    /// The same, cut after so many bytes of its body; the length announced is that of the whole.
+    #[must_use]
+    pub fn cut_after(mut self, bytes: usize) -> Self {
+        self.sends = Sends::HeadAndBodyUpTo(bytes);
+        self
+    }
+
+    /// The whole body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The connection is closed without an answer.
+    pub fn close() -> Self {
+        Self { sends: Sends::Nothing, ..Self::new(200, Bytes::new()) }
+    }
+
+    /// The same, not sent before the gate is opened.
+    #[must_use]
+    pub fn held_by(mut self, gate: &Gate) -> Self {
+        self.gate = Some(gate.0.subscribe());
+        self
+    }
+}
+
+/// What holds replies back until it is opened; dropping it opens it.
+#[derive(Debug)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    /// A closed gate.
+    pub fn closed() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    /// Lets every held reply go.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// A request the server got.
+#[derive(Debug, Clone)]
+pub struct SeenRequest {
+    /// Path and query exactly as they stood on the request line.
+    pub target: String,
+    /// Names (in lower case) and values.
+    pub headers: Vec<(String, String)>,
+}
+
+impl SeenRequest {
+    /// The value of a header; the name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(seen, _)| seen == name).map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    replies: HashMap<String, VecDeque<Reply>>,
+    requests: Vec<SeenRequest>,
+}
+
+/// The server; it stops when dropped.
+#[derive(Debug)]
+pub struct RestServer {
+    address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    accepting: JoinHandle<()>,
+}
+
+impl RestServer {
+    /// Starts a server on a free loopback port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free loopback port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let script = Arc::new(Mutex::new(Script::default()));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&script)));
+        Self { address, script, accepting }
+    }
+
+    /// The address of a path, such as `http://127.0.0.1:12345/v1/forecast`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Adds a reply to the queue of a path. The last one of a queue stays.
+    pub fn on(&self, path: &str, reply: Reply) {
+        lock(&self.script).replies.entry(path.to_owned()).or_default().push_back(reply);
+    }
+
+    /// Puts a reply in the place of all the path had.
+    pub fn only(&self, path: &str, reply: Reply) {
+        lock(&self.script).replies.insert(path.to_owned(), VecDeque::from([reply]));
+    }
+
+    /// Every request so far, in order of arrival.
+    pub fn requests(&self) -> Vec<SeenRequest> {
+        lock(&self.script).requests.clone()
+    }
+}
+
+impl Drop for RestServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// A test that panicked while it held the lock has failed already; the script is still good.
+fn lock(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
+    script.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: TcpListener, script: Arc<Mutex<Script>>) {
+    // Dropped with this future, and the open connections with it.
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let script = Arc::clone(&script);
+        connections.spawn(async move {
+            // A client that goes away, because its time is up for example, is part of the tests.
+            serve(stream, &script).await.unwrap_or_default();
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
+    let path = request.target.split('?').next().unwrap_or_default().to_owned();
+    let reply = {
+        let mut script = lock(script);
+        script.requests.push(request);
+        match script.replies.get_mut(&path) {
+            Some(queue) if queue.len() > 1 => queue.pop_front(),
+            Some(queue) => queue.front().cloned(),
+            None => None,
+        }
+    };
+    let reply = reply.unwrap_or_else(|| {
+        Reply::new(404, format!("no reply is scripted for `{path}`"))
+            .header("content-type", "text/plain")
+    });
+    if let Some(mut gate) = reply.gate.clone() {
+        // An error means that the gate was dropped, which opens it.
+        gate.wait_for(|open| *open).await.map(|_| ()).unwrap_or_default();
+    }
+    let mut head = format!("HTTP/1.1 {} Scripted\r\nconnection: close\r\n", reply.status);
+    for (name, value) in &reply.headers {
+        write!(head, "{name}: {value}\r\n").expect("a string takes everything");
+    }
+    write!(head, "content-length: {}\r\n\r\n", reply.body.len())
+        .expect("a string takes everything");
+    let body = match reply.sends {
+        Sends::Whole => &reply.body[..],
+        Sends::HeadAndBodyUpTo(bytes) => &reply.body[..bytes.min(reply.body.len())],
+        Sends::Nothing => return Ok(()),
+    };
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await?;
+    stream.flush().await?;
+    stream.shutdown().await
+}
+
+/// Reads up to the empty line that ends the head; `None` for a connection that says nothing.
+async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<SeenRequest>> {
+    let mut line = String::new();
+    if stream.read_line(&mut line).await? == 0 {
+        return Ok(None);
+    }
+    let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 || line.trim().is_empty() {
+            return Ok(Some(SeenRequest { target, headers }));
+        }
+        if let Some((name, value)) = line.split_once(':') {
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+}
