@@ -1,0 +1,329 @@
+//! Contracts: the tables and views of the folder, made and kept in PostgreSQL.
+//!
+//! In: the plan. Out: tables as the models' `[columns]` say, views as the marts say, and a
+//! [`Failure`] for each file PostgreSQL refuses. Runs before a publish in its own short transaction
+//! with a lock timeout. Deliberately absent: changes of a table that are not additive; they are
+//! refused here and come with `daymark plan` (a later issue).
+
+use std::collections::BTreeMap;
+
+use daymark_plan::{Column, Mart, Model, Plan, RowsSpec, SourceId};
+use tokio_postgres::Transaction;
+
+use crate::error::{Failure, WarehouseError};
+use crate::session::Session;
+use crate::sql::{ident, list, qualified};
+
+/// The columns every curated table has beside its contract's, with their types.
+pub(crate) const SYSTEM_COLUMNS: [(&str, &str); 3] =
+    [("_fetch_id", "uuid not null"), ("_fetch_row", "bigint not null"), ("_publish_id", "bigint not null")];
+
+/// What PostgreSQL refused of the folder.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// The sources whose models it refused; nothing of them can be published.
+    pub sources: BTreeMap<SourceId, Failure>,
+    /// The marts it refused.
+    pub marts: Vec<Failure>,
+}
+
+/// Makes and keeps the folder's tables and views.
+pub async fn ensure(session: &mut Session, plan: &Plan) -> Result<Refused, WarehouseError> {
+    let schema = session.schema().to_owned();
+    let doing = WarehouseError::statement("making the tables");
+    let mut transaction = session.client().transaction().await.map_err(&doing)?;
+    transaction.batch_execute("set local lock_timeout = '10s'").await.map_err(&doing)?;
+    let mut refused = Refused::default();
+    for source in &plan.sources {
+        let models: Vec<&Model> = plan.models_of(&source.id).collect();
+        let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
+        match ensure_models(&mut savepoint, &schema, source.id.as_str(), &source.rows, &models).await? {
+            Ok(()) => savepoint.commit().await.map_err(&doing)?,
+            Err(failure) => {
+                savepoint.rollback().await.map_err(&doing)?;
+                refused.sources.insert(source.id.clone(), failure);
+            }
+        }
+    }
+    ensure_marts(&mut transaction, &schema, &plan.marts, &mut refused.marts).await?;
+    transaction.commit().await.map_err(&doing)?;
+    Ok(refused)
+}
+
+/// The statement that makes the temporary table of a source's rows.
+pub(crate) fn create_raw(source: &str, rows: &RowsSpec) -> String {
+    let columns: Vec<String> =
+        rows.raw_columns().map(|(name, kind)| format!("{} {kind}", ident(name))).collect();
+    let table = ident(&format!("raw_{source}"));
+    format!("create temporary table {table} ({}) on commit drop", columns.join(", "))
+}
+
+/// `search_path` for models and marts: the temporary tables first, then the curated ones.
+pub(crate) fn search_path(schema: &str) -> String {
+    format!("set local search_path = pg_temp, {}", ident(schema))
+}
+
+async fn ensure_models(
+    transaction: &mut Transaction<'_>,
+    schema: &str,
+    source: &str,
+    rows: &RowsSpec,
+    models: &[&Model],
+) -> Result<Result<(), Failure>, WarehouseError> {
+    let doing = WarehouseError::statement("making the tables");
+    transaction.batch_execute(&search_path(schema)).await.map_err(&doing)?;
+    transaction.batch_execute(&create_raw(source, rows)).await.map_err(&doing)?;
+    for model in models {
+        if let Err(failure) = ensure_table(transaction, schema, model).await? {
+            return Ok(Err(failure));
+        }
+        if let Err(failure) = check_query(transaction, schema, model).await? {
+            return Ok(Err(failure));
+        }
+    }
+    let table = ident(&format!("raw_{source}"));
+    transaction.batch_execute(&format!("drop table pg_temp.{table}")).await.map_err(&doing)?;
+    Ok(Ok(()))
+}
+
+/// What the ledger knows of a table.
+struct Known {
+    key: Vec<String>,
+    columns: BTreeMap<String, String>,
+}
+
+async fn ensure_table(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    model: &Model,
+) -> Result<Result<(), Failure>, WarehouseError> {
+    let doing = WarehouseError::statement("reading the contracts");
+    let table = qualified(schema, &model.table);
+    let exists: bool = transaction
+        .query_one("select to_regclass($1) is not null", &[&table])
+        .await
+        .map_err(&doing)?
+        .get(0);
+    let known = transaction
+        .query_opt(
+            "select key_columns, column_names, column_definitions from daymark.contract where table_name = $1",
+            &[&model.table],
+        )
+        .await
+        .map_err(&doing)?
+        .map(|row| Known {
+            key: row.get(0),
+            columns: row.get::<_, Vec<String>>(1).into_iter().zip(row.get::<_, Vec<String>>(2)).collect(),
+        });
+    let statement = match (exists, known) {
+        (true, None) => {
+            let message = format!("the table `{}` exists and is not daymark's", model.table);
+            let hint = "rename that table or the model's; daymark never touches a table it did not make";
+            return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
+        }
+        (true, Some(known)) => match additions(model, &known) {
+            Ok(added) if added.is_empty() => return Ok(Ok(())),
+            Ok(added) => alter_table(&added, &table),
+            Err(failure) => return Ok(Err(failure)),
+        },
+        (false, _) => create_table(model, &table),
+    };
+    if let Err(error) = transaction.batch_execute(&statement.text).await {
+        // The statement has a column a line, from its second line on.
+        let failure = Failure::of(error, &model.file, &statement.text, "", 0).map_err(&doing)?;
+        let column = failure.line.checked_sub(1).and_then(|index| statement.columns.get(index));
+        let line = column.map_or(model.columns_line, |column| column.line);
+        return Ok(Err(Failure { line, ..failure }));
+    }
+    let names: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).collect();
+    let definitions: Vec<&str> = model.columns.iter().map(|column| column.definition.as_str()).collect();
+    transaction
+        .execute(
+            "insert into daymark.contract (table_name, source_file, key_columns, column_names, column_definitions)
+             values ($1, $2, $3, $4, $5)
+             on conflict (table_name) do update
+             set source_file = excluded.source_file, key_columns = excluded.key_columns,
+                 column_names = excluded.column_names, column_definitions = excluded.column_definitions",
+            &[&model.table, &model.file, &model.key, &names, &definitions],
+        )
+        .await
+        .map_err(&doing)?;
+    Ok(Ok(()))
+}
+
+/// A statement that has its first line to itself and then a column a line.
+struct Definition<'m> {
+    text: String,
+    columns: Vec<&'m Column>,
+}
+
+fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> {
+    let own = model.columns.iter().map(define);
+    let system = SYSTEM_COLUMNS.iter().map(|(name, kind)| format!("{} {kind}", ident(name)));
+    let columns: Vec<String> = own.chain(system).collect();
+    let key = list("", model.key.iter().map(String::as_str));
+    Definition {
+        text: format!("create table {table} (\n{},\nprimary key ({key}))", columns.join(",\n")),
+        columns: model.columns.iter().collect(),
+    }
+}
+
+fn alter_table<'m>(added: &[&'m Column], table: &str) -> Definition<'m> {
+    let columns: Vec<String> =
+        added.iter().map(|column| format!("add column {}", define(column))).collect();
+    Definition { text: format!("alter table {table}\n{}", columns.join(",\n")), columns: added.to_vec() }
+}
+
+fn define(column: &Column) -> String {
+    format!("{} {}", ident(&column.name), column.definition.replace('\n', " "))
+}
+
+/// The columns to add to bring a table to its contract.
+fn additions<'m>(model: &'m Model, known: &Known) -> Result<Vec<&'m Column>, Failure> {
+    let refuse = |line: usize, message: String| {
+        Failure::new(&model.file, line, message).hint(
+            "only new nullable columns are added by themselves; for anything else change the table by \
+             hand, or give the model a new table name",
+        )
+    };
+    if known.key != model.key {
+        let message = format!("the key changed from ({}) to ({})", known.key.join(", "), model.key.join(", "));
+        return Err(refuse(model.columns_line, message));
+    }
+    for name in known.columns.keys() {
+        if !model.columns.iter().any(|column| column.name == *name) {
+            let message = format!("the table `{}` has the column `{name}`, which the contract lacks", model.table);
+            return Err(refuse(model.columns_line, message));
+        }
+    }
+    let mut added = Vec::new();
+    for column in &model.columns {
+        match known.columns.get(&column.name) {
+            Some(definition) if *definition == column.definition => {}
+            Some(definition) => {
+                let message = format!(
+                    "the column `{}` changed from `{definition}` to `{}`",
+                    column.name, column.definition
+                );
+                return Err(refuse(column.line, message));
+            }
+            None if column.definition.to_lowercase().contains("not null") => {
+                let message = format!("the new column `{}` is `not null`", column.name);
+                return Err(refuse(column.line, message));
+            }
+            None => added.push(column),
+        }
+    }
+    Ok(added)
+}
+
+/// Has PostgreSQL parse and type the model's query over empty rows, and compares its columns with the
+/// contract's.
+async fn check_query(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    model: &Model,
+) -> Result<Result<(), Failure>, WarehouseError> {
+    let doing = WarehouseError::statement("preparing a model");
+    let prefix = "select * from (";
+    let statement = format!("{prefix}{}\n) as model", model.sql);
+    let prepared = match transaction.prepare(&statement).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            return Failure::of(error, &model.file, &statement, prefix, model.sql_line)
+                .map(Err)
+                .map_err(&doing);
+        }
+    };
+    let found: Vec<&str> = prepared.columns().iter().map(tokio_postgres::Column::name).collect();
+    let contract: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).collect();
+    for name in &found {
+        if !contract.contains(name) && !["_fetch_id", "_fetch_row"].contains(name) {
+            let message = format!("the query yields the column `{name}`, which the contract lacks");
+            let hint = format!(
+                "add it to `[columns]` or leave it out of the query; {}",
+                daymark_plan::did_you_mean(name, contract.iter().copied())
+            );
+            return Ok(Err(Failure::new(&model.file, model.sql_line, message).hint(hint)));
+        }
+    }
+    for column in &model.columns {
+        if !found.contains(&column.name.as_str()) {
+            let message = format!("the query yields no column `{}`", column.name);
+            let hint = daymark_plan::did_you_mean(&column.name, found.iter().copied());
+            return Ok(Err(Failure::new(&model.file, column.line, message).hint(hint)));
+        }
+    }
+    for name in ["_fetch_id", "_fetch_row"] {
+        if !found.contains(&name) {
+            let message = format!("the query yields no `{name}`, so a row could not name where it came from");
+            let hint = format!("select `_fetch_id, _fetch_row` from raw_{}", model.source);
+            return Ok(Err(Failure::new(&model.file, model.sql_line, message).hint(hint)));
+        }
+    }
+    // An insert types each column against the table's.
+    let table = qualified(schema, &model.table);
+    let columns = list("", contract.iter().copied());
+    let prefix = format!("insert into {table} ({columns}) select {columns} from (");
+    let statement = format!("{prefix}{}\n) as model", model.sql);
+    match transaction.prepare(&statement).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => Failure::of(error, &model.file, &statement, &prefix, model.sql_line)
+            .map(Err)
+            .map_err(&doing),
+    }
+}
+
+/// Replaces the marts' views when any of them changed: views depend on each other, so all go and come.
+async fn ensure_marts(
+    transaction: &mut Transaction<'_>,
+    schema: &str,
+    marts: &[Mart],
+    failures: &mut Vec<Failure>,
+) -> Result<(), WarehouseError> {
+    let doing = WarehouseError::statement("making the marts");
+    let known: Vec<(String, String)> = transaction
+        .query("select view_name, sql from daymark.mart order by position", &[])
+        .await
+        .map_err(&doing)?
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    let wanted: Vec<(String, String)> =
+        marts.iter().map(|mart| (mart.name.clone(), mart.sql.clone())).collect();
+    if known == wanted {
+        return Ok(());
+    }
+    for (name, _) in known.iter().rev() {
+        let statement = format!("drop view if exists {}", qualified(schema, name));
+        transaction.batch_execute(&statement).await.map_err(&doing)?;
+    }
+    transaction.execute("delete from daymark.mart", &[]).await.map_err(&doing)?;
+    for (position, mart) in (0_i32..).zip(marts) {
+        let savepoint = transaction.savepoint("one_mart").await.map_err(&doing)?;
+        savepoint.batch_execute(&search_path(schema)).await.map_err(&doing)?;
+        let prefix = format!("create view {} as ", qualified(schema, &mart.name));
+        let statement = format!("{prefix}{}", mart.sql);
+        if let Err(error) = savepoint.batch_execute(&statement).await {
+            failures.push(
+                Failure::of(error, &mart.file, &statement, &prefix, mart.sql_line).map_err(&doing)?,
+            );
+            savepoint.rollback().await.map_err(&doing)?;
+            continue;
+        }
+        if let Some(description) = &mart.description {
+            let text = description.replace('\'', "''");
+            let statement = format!("comment on view {} is '{text}'", qualified(schema, &mart.name));
+            savepoint.batch_execute(&statement).await.map_err(&doing)?;
+        }
+        savepoint
+            .execute(
+                "insert into daymark.mart (view_name, position, sql) values ($1, $2, $3)",
+                &[&mart.name, &position, &mart.sql],
+            )
+            .await
+            .map_err(&doing)?;
+        savepoint.commit().await.map_err(&doing)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! The embedded PostgreSQL: one process serves a data directory, others are its guests.
+//!
+//! In: a directory. Out: connections, one at a time for all processes (DESIGN.md section 8). The
+//! first process to lock the directory starts the server and listens on a Unix socket in a private
+//! folder; later ones connect to that socket and wait for their turn. Deliberately absent: when to
+//! let a connection go (`session`).
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use oliphaunt_wasix::{DatabaseStorage, OliphauntServer, ServerListen};
+use sha2::{Digest, Sha256};
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::error::WarehouseError;
+
+/// How long a process that is no guest and no host yet tries to become one.
+const TAKE_OVER: Duration = Duration::from_secs(20);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// After how long a wait for another process's session is told.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+/// The longest path a Unix socket may have (oliphaunt-wasix refuses 100 bytes and more).
+const LONGEST_SOCKET_PATH: usize = 99;
+
+/// The server, while this process is the host.
+struct Host {
+    server: Mutex<OliphauntServer>,
+    /// Held for as long as the server runs; the operating system frees it when the process dies.
+    _lock: File,
+}
+
+/// An embedded database directory.
+#[derive(Clone)]
+pub(crate) struct Embedded {
+    directory: PathBuf,
+    host: Arc<Mutex<Option<Host>>>,
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedded").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl Embedded {
+    /// The database in a directory, which is made when it is not there.
+    pub(crate) fn new(directory: &Path) -> Result<Self, WarehouseError> {
+        let start = |cause: io::Error| WarehouseError::Start {
+            directory: directory.to_owned(),
+            cause: cause.into(),
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(start)?;
+        let directory = directory.canonicalize().map_err(start)?;
+        Ok(Self { directory, host: Arc::default() })
+    }
+
+    /// A new connection: as host if nobody serves the directory, else as a guest. Waits while another
+    /// process's session is open.
+    pub(crate) async fn connect(&self, what: &str) -> Result<Client, WarehouseError> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let this = self.clone();
+            tokio::task::spawn_blocking(move || this.become_host())
+                .await
+                .expect("starting the embedded server does not panic")?;
+            match self.try_connect().await {
+                Ok(client) => {
+                    self.note_session(what);
+                    return Ok(client);
+                }
+                // The host has just gone or has not opened its socket yet; look again who serves.
+                Err(_) if begun.elapsed() < TAKE_OVER => tokio::time::sleep(LOOK).await,
+                Err(cause) if self.is_host() => {
+                    return Err(WarehouseError::Start {
+                        directory: self.directory.clone(),
+                        cause: cause.into(),
+                    });
+                }
+                Err(_) => {
+                    return Err(WarehouseError::InUse {
+                        directory: self.directory.clone(),
+                        holder: self.holder().map(|holder| format!(": {holder}")).unwrap_or_default(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Forgets the note of who holds the session; called when the connection is let go.
+    pub(crate) fn session_ended(&self) {
+        // The note only helps others' messages; that it cannot be removed is no failure.
+        fs::remove_file(self.session_note()).unwrap_or_default();
+    }
+
+    /// Stops the server, if this process is the host.
+    pub(crate) fn stop(&self) {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(host) = host {
+            let mut server = host.server.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = server.close() {
+                tracing::warn!(%error, "the embedded database did not stop cleanly; its log will be replayed at the next start");
+            }
+        }
+    }
+
+    fn is_host(&self) -> bool {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Starts the server if no process holds the directory's lock.
+    fn become_host(&self) -> Result<(), WarehouseError> {
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        if host.is_some() {
+            return Ok(());
+        }
+        let start = |cause: Box<dyn std::error::Error + Send + Sync>| WarehouseError::Start {
+            directory: self.directory.clone(),
+            cause,
+        };
+        let mut lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.directory.join("host.lock"))
+            .map_err(|cause| start(cause.into()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(()),
+            Err(fs::TryLockError::Error(cause)) => return Err(start(cause.into())),
+        }
+        self.note_host(&mut lock).map_err(|cause| start(cause.into()))?;
+        let sockets = self.socket_directory().map_err(|cause| start(cause.into()))?;
+        // We hold the lock, so a socket that is there belongs to a host that died.
+        match fs::remove_file(sockets.join(".s.PGSQL.5432")) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(start(cause.into())),
+            _ => {}
+        }
+        let server = OliphauntServer::builder()
+            .storage(DatabaseStorage::Directory(self.directory.join("cluster")))
+            .listen(ServerListen::unix(sockets))
+            .start();
+        match server {
+            Ok(server) => {
+                *host = Some(Host { server: Mutex::new(server), _lock: lock });
+                Ok(())
+            }
+            Err(error) if error.to_string().contains("already in use") => {
+                Err(WarehouseError::InUse { directory: self.directory.clone(), holder: String::new() })
+            }
+            Err(error) => Err(start(Box::new(error))),
+        }
+    }
+
+    async fn try_connect(&self) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+        let mut config = Config::new();
+        config.host_path(self.socket_directory()?).port(5432).user("postgres").dbname("postgres");
+        let connecting = config.connect(NoTls);
+        tokio::pin!(connecting);
+        let connected = tokio::select! {
+            connected = &mut connecting => connected,
+            () = tokio::time::sleep(TELL_AFTER) => {
+                let holder = self.holder().unwrap_or_else(|| "another process".to_owned());
+                tracing::info!("waiting for the embedded database, which serves one session at a time: {holder}");
+                connecting.await
+            }
+        };
+        let (client, connection) = connected?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the embedded database closed the connection");
+            }
+        });
+        Ok(client)
+    }
+
+    /// A private folder for the socket: beside the data, or in the temporary folder when the data's
+    /// path is too long for a socket.
+    fn socket_directory(&self) -> io::Result<PathBuf> {
+        let mut directory = self.directory.join("socket");
+        if directory.join(".s.PGSQL.5432").as_os_str().len() > LONGEST_SOCKET_PATH {
+            let digest = Sha256::digest(self.directory.as_os_str().as_encoded_bytes());
+            let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            directory = std::env::temp_dir().join(format!("daymark-{name}"));
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        let metadata = fs::symlink_metadata(&directory)?;
+        let ours = metadata.uid() == fs::metadata(&self.directory)?.uid();
+        if !metadata.is_dir() || !ours || metadata.mode() & 0o077 != 0 {
+            let message = format!("`{}` is not a private folder of this user", directory.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+        Ok(directory)
+    }
+
+    fn note_host(&self, lock: &mut File) -> io::Result<()> {
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "process {}", std::process::id())
+    }
+
+    fn session_note(&self) -> PathBuf {
+        self.directory.join("session")
+    }
+
+    fn note_session(&self, what: &str) {
+        let now = daymark_plan::Clock::System.now().round(jiff::Unit::Second).unwrap_or_default();
+        let note = format!("process {} has held it since {now} ({what})", std::process::id());
+        fs::write(self.session_note(), note).unwrap_or_default();
+    }
+
+    /// Who holds the session, or else who serves the directory.
+    fn holder(&self) -> Option<String> {
+        fs::read_to_string(self.session_note()).ok().or_else(|| {
+            let mut text = String::new();
+            File::open(self.directory.join("host.lock")).ok()?.read_to_string(&mut text).ok()?;
+            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! What can go wrong with PostgreSQL, said for its user.
+//!
+//! In: driver errors and findings. Out: [`WarehouseError`] (the database as a whole) and
+//! [`Failure`] (one file of the pipeline that PostgreSQL refused). Deliberately absent: retries.
+
+use std::path::PathBuf;
+
+use tokio_postgres::error::{DbError, ErrorPosition};
+
+/// Why the database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WarehouseError {
+    /// A server did not take the connection.
+    #[error("cannot connect to the database `{url}`")]
+    Connect {
+        /// Its URL with the password hidden.
+        url: String,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The embedded database could not be started.
+    #[error("cannot start the embedded database in `{}`", directory.display())]
+    Start {
+        /// Its directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another process has the embedded database open and does not let us in.
+    #[error("the embedded database in `{}` is open in another process{holder}", directory.display())]
+    InUse {
+        /// Its directory.
+        directory: PathBuf,
+        /// `: PID since TIME`, when known.
+        holder: String,
+    },
+    /// The database belongs to another pipeline.
+    #[error("the database `{url}` holds the pipeline `{found}`, not `{wanted}`")]
+    OtherPipeline {
+        /// Its URL with the password hidden.
+        url: String,
+        /// The pipeline it holds.
+        found: String,
+        /// The pipeline that was to be run.
+        wanted: String,
+    },
+    /// The ledger could not be brought to this program's version.
+    #[error("cannot bring the ledger to this program's version")]
+    Migrate {
+        /// Why.
+        #[source]
+        cause: Box<refinery::Error>,
+    },
+    /// A statement failed.
+    #[error("the database failed while {doing}")]
+    Statement {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        cause: tokio_postgres::Error,
+    },
+    /// A write touched another number of rows than it had to.
+    #[error("{doing} touched {touched} rows, not {expected}")]
+    RowCount {
+        /// What was being done.
+        doing: &'static str,
+        /// Rows touched.
+        touched: u64,
+        /// Rows that had to be touched.
+        expected: u64,
+    },
+}
+
+impl WarehouseError {
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { .. } => Some(
+                "check that the server runs and that `database.url` or DAYMARK_DATABASE_URL is right"
+                    .to_owned(),
+            ),
+            Self::Start { directory, .. } => {
+                Some(format!("check that `{}` can be written", directory.display()))
+            }
+            Self::InUse { .. } => Some("stop that process, or wait for it".to_owned()),
+            Self::OtherPipeline { .. } => {
+                Some("one database holds one pipeline: use another database".to_owned())
+            }
+            Self::Migrate { .. } => Some(
+                "a newer daymark may have written this ledger: use that one or a newer one".to_owned(),
+            ),
+            Self::Statement { .. } | Self::RowCount { .. } => None,
+        }
+    }
+
+    pub(crate) fn statement(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Self {
+        move |cause| Self::Statement { doing, cause }
+    }
+}
+
+/// A file of the pipeline that PostgreSQL refused: what it said, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}{}: {message}", if *line == 0 { String::new() } else { format!(":{line}") })]
+pub struct Failure {
+    /// The file, relative to the pipeline folder.
+    pub file: String,
+    /// The line, counted from 1; 0 when PostgreSQL did not say.
+    pub line: usize,
+    /// What PostgreSQL said, with its detail.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure of a file as a whole.
+    pub(crate) fn new(file: &str, line: usize, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What PostgreSQL said of a query that stood in `statement` after `prefix`, and starts at
+    /// `query_line` of `file`. An error that is not PostgreSQL's (a lost connection) is given back.
+    pub(crate) fn of(
+        error: tokio_postgres::Error,
+        file: &str,
+        statement: &str,
+        prefix: &str,
+        query_line: usize,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let Some(db) = error.as_db_error() else { return Err(error) };
+        let line = match db.position() {
+            Some(ErrorPosition::Original(position)) => {
+                let at = usize::try_from(*position).unwrap_or(usize::MAX).saturating_sub(1);
+                let before: String = statement.chars().take(at).collect();
+                before.strip_prefix(prefix).map_or(0, |in_query| {
+                    query_line + in_query.matches('\n').count()
+                })
+            }
+            _ => 0,
+        };
+        let mut failure = Self::new(file, line, db_message(db));
+        failure.hint = db.hint().map(str::to_owned);
+        Ok(failure)
+    }
+}
+
+/// PostgreSQL's message and detail on one line.
+pub(crate) fn db_message(db: &DbError) -> String {
+    match db.detail() {
+        Some(detail) => format!("{} ({})", db.message(), detail.trim_end_matches('.')),
+        None => db.message().to_owned(),
+    }
+}

@@ -1,0 +1,23 @@
+//! PostgreSQL, all of it: the embedded server, sessions, contracts, publish, ledger, read-only queries.
+//!
+//! In: a [`daymark_plan::Plan`] and the rows of fetches as COPY binary tuples. Out: curated tables,
+//! marts and the ledger, changed in one transaction per publish, and read-only results.
+//! **Invariant:** only [`publish`] writes curated tables. Deliberately absent: where rows come
+//! from (`ingest`, `extract`) and how results look (`web`).
+
+pub mod contract;
+mod embedded;
+mod error;
+pub mod ledger;
+mod migrate;
+pub mod publish;
+mod reader;
+mod session;
+mod sql;
+
+pub use error::{Failure, WarehouseError};
+pub use ledger::{Day, DayState, SourceDays};
+pub use reader::{
+    ColumnKind, DueDates, LastPublish, QueryError, ReadQuery, Reader, ResultColumn, ResultTable,
+};
+pub use session::{Session, Warehouse};

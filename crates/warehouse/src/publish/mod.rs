@@ -1,0 +1,327 @@
+//! Publish: rows, checks and ledger, changed together in one transaction (DESIGN.md section 7).
+//!
+//! In: the fetches that are not in the ledger yet, and a way to read the rows of a fetch. Out: curated
+//! tables and ledger after one commit, and a [`Report`]. The same fetches published in any order and
+//! grouping end in the same tables. Deliberately absent: the write modes other than `upsert`, checks
+//! beyond constraints, restatements and verdicts, which come with the publish issue: they take their
+//! places between staging and difference.
+
+mod difference;
+mod record;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use daymark_plan::{Plan, Source, SourceId, Supersede};
+use futures::Stream;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use crate::contract::{self, Refused};
+use crate::error::WarehouseError;
+use crate::session::Session;
+
+pub use difference::TableCounts;
+
+/// An error of whoever reads the rows, kept as it is.
+pub type RowsError = Box<dyn std::error::Error + Send + Sync>;
+/// The rows of a fetch: COPY binary tuples in chunks, without COPY's header and trailer.
+pub type RowStream = Pin<Box<dyn Stream<Item = Result<Bytes, RowsError>> + Send>>;
+/// Opens the rows of a fetch by its manifest's key.
+pub type ReadRows<'r> = dyn Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync + 'r;
+/// Told what a publish is doing, as it does it.
+pub type Watch<'w> = dyn Fn(Progress<'_>) + Send + Sync + 'w;
+
+/// What a publish is doing.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'p> {
+    /// The rows of a fetch are copied in and go through a model.
+    Staging {
+        /// The fetch's source.
+        source_id: &'p SourceId,
+        /// The fetch's data date.
+        data_date: Date,
+        /// The model's table.
+        table: &'p str,
+    },
+    /// Staged rows are compared with the published ones and written.
+    Writing {
+        /// The table.
+        table: &'p str,
+    },
+    /// Everything is written and about to be committed.
+    Committing,
+}
+
+/// What a fetch brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A response that was accepted.
+    Accepted,
+    /// A response that was refused, or none at all, with the reason.
+    Refused(String),
+}
+
+/// A fetch that the ledger has not taken note of.
+#[derive(Debug, Clone)]
+pub struct PendingFetch {
+    /// Its manifest's key.
+    pub manifest_key: String,
+    /// Its id.
+    pub fetch_id: Uuid,
+    /// Its source.
+    pub source_id: SourceId,
+    /// The day it is for.
+    pub data_date: Date,
+    /// The entity it is of, if its source has entities.
+    pub entity: Option<String>,
+    /// When it was received.
+    pub fetched_at: Timestamp,
+    /// The run that made it.
+    pub run_id: Uuid,
+    /// What it brought.
+    pub outcome: Outcome,
+    /// Rows extracted.
+    pub extracted: i64,
+    /// Rows set aside.
+    pub rejected: i64,
+}
+
+impl PendingFetch {
+    /// The key that orders the fetches of a source: what "newer" means (DESIGN.md section 4).
+    fn order_key(&self, supersede: Supersede) -> String {
+        match supersede {
+            // Manifest keys start with the time of the fetch and are unique.
+            Supersede::FetchedAt => self.manifest_key.clone(),
+            Supersede::DataDate => format!("{}/{}", self.data_date, self.manifest_key),
+        }
+    }
+}
+
+/// What became of a fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchResult {
+    /// Its rows are published.
+    Published,
+    /// It had been refused when it was received.
+    Refused(String),
+    /// The database refused its rows.
+    Failed(String),
+}
+
+/// What a publish did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The publish's id.
+    pub publish_id: i64,
+    /// What became of each fetch, by manifest key.
+    pub fetches: BTreeMap<String, FetchResult>,
+    /// What changed in each table.
+    pub tables: BTreeMap<String, TableCounts>,
+    /// What PostgreSQL refused of the folder.
+    pub refused: Refused,
+}
+
+/// What to publish.
+#[derive(Debug)]
+pub struct Request {
+    /// The run that publishes.
+    pub run_id: Uuid,
+    /// Now.
+    pub now: Timestamp,
+    /// The fetches the ledger has not taken note of.
+    pub pending: Vec<PendingFetch>,
+}
+
+/// What all steps of a publish need.
+struct Context<'c> {
+    plan: &'c Plan,
+    schema: String,
+    run_id: Uuid,
+    now: Timestamp,
+    publish_id: i64,
+    read_rows: &'c ReadRows<'c>,
+    watch: &'c Watch<'c>,
+}
+
+/// Publishes all pending fetches. One source's failure leaves the others alone.
+pub async fn publish(
+    session: &mut Session,
+    plan: &Plan,
+    request: Request,
+    read_rows: &ReadRows<'_>,
+    watch: &Watch<'_>,
+) -> Result<Report, WarehouseError> {
+    let mut report = Report { refused: contract::ensure(session, plan).await?, ..Report::default() };
+    let schema = session.schema().to_owned();
+    let doing = WarehouseError::statement("publishing");
+    let mut transaction = session.client().transaction().await.map_err(&doing)?;
+    transaction.batch_execute(&contract::search_path(&schema)).await.map_err(&doing)?;
+
+    let mut by_source: BTreeMap<SourceId, Vec<PendingFetch>> = BTreeMap::new();
+    for fetch in request.pending {
+        by_source.entry(fetch.source_id.clone()).or_default().push(fetch);
+    }
+    lock_tables(&transaction, plan, &schema, by_source.keys()).await?;
+    let publish_id = record::start(&transaction, request.run_id, request.now).await?;
+    let context = Context {
+        plan,
+        schema,
+        run_id: request.run_id,
+        now: request.now,
+        publish_id,
+        read_rows,
+        watch,
+    };
+    report.publish_id = publish_id;
+    for (source_id, fetches) in by_source {
+        // A source that was taken out of the folder keeps its manifests until it comes back.
+        let Some(source) = plan.source(&source_id) else { continue };
+        let fetches = record::not_noted(&transaction, plan, source, fetches).await?;
+        publish_source(&mut transaction, &context, source, fetches, &mut report).await?;
+    }
+    watch(Progress::Committing);
+    transaction.commit().await.map_err(&doing)?;
+    Ok(report)
+}
+
+/// Makes publishes of one table serial: locks in name order, until the transaction ends.
+async fn lock_tables(
+    transaction: &Transaction<'_>,
+    plan: &Plan,
+    schema: &str,
+    sources: impl Iterator<Item = &SourceId>,
+) -> Result<(), WarehouseError> {
+    let mut tables: Vec<String> = sources
+        .flat_map(|source_id| plan.models_of(source_id))
+        .map(|model| format!("daymark:{schema}.{}", model.table))
+        .collect();
+    tables.sort();
+    for table in tables {
+        transaction
+            .execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&table])
+            .await
+            .map_err(WarehouseError::statement("waiting for another publish of the same table"))?;
+    }
+    Ok(())
+}
+
+async fn publish_source(
+    transaction: &mut Transaction<'_>,
+    context: &Context<'_>,
+    source: &Source,
+    fetches: Vec<PendingFetch>,
+    report: &mut Report,
+) -> Result<(), WarehouseError> {
+    let doing = WarehouseError::statement("publishing");
+    let mut results: BTreeMap<String, FetchResult> = BTreeMap::new();
+    let mut accepted = Vec::new();
+    for fetch in &fetches {
+        match (&fetch.outcome, report.refused.sources.get(&source.id)) {
+            (Outcome::Refused(reason), _) => {
+                results.insert(fetch.manifest_key.clone(), FetchResult::Refused(reason.clone()));
+            }
+            (Outcome::Accepted, Some(failure)) => {
+                results.insert(fetch.manifest_key.clone(), FetchResult::Failed(failure.to_string()));
+            }
+            (Outcome::Accepted, None) => accepted.push(fetch),
+        }
+    }
+    accepted.sort_by_key(|fetch| fetch.order_key(source.supersede));
+    if !accepted.is_empty() {
+        let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
+        match write_source(&mut savepoint, context, source, &accepted).await? {
+            Ok(written) => {
+                savepoint.commit().await.map_err(&doing)?;
+                results.extend(written.fetches);
+                report.tables.extend(written.tables);
+            }
+            Err(reason) => {
+                savepoint.rollback().await.map_err(&doing)?;
+                for fetch in &accepted {
+                    results.insert(fetch.manifest_key.clone(), FetchResult::Failed(reason.clone()));
+                }
+            }
+        }
+    }
+    for fetch in &fetches {
+        if let Some(result) = results.get(&fetch.manifest_key) {
+            record::fetch(transaction, context, source, fetch, result).await?;
+        }
+    }
+    report.fetches.extend(results);
+    Ok(())
+}
+
+/// What was written of one source.
+#[derive(Default)]
+struct Written {
+    fetches: BTreeMap<String, FetchResult>,
+    tables: BTreeMap<String, TableCounts>,
+}
+
+/// Stages the fetches, then writes the one difference of each table. The inner error is why the
+/// source as a whole could not be written.
+async fn write_source(
+    transaction: &mut Transaction<'_>,
+    context: &Context<'_>,
+    source: &Source,
+    accepted: &[&PendingFetch],
+) -> Result<Result<Written, String>, WarehouseError> {
+    let mut written = Written::default();
+    stage::create_tables(transaction, context, source).await?;
+    let mut oldest: Option<String> = None;
+    for fetch in accepted {
+        let order_key = fetch.order_key(source.supersede);
+        let staged =
+            stage::fetch(transaction, context, source, &fetch.manifest_key, fetch.data_date, &order_key).await?;
+        let result = match staged {
+            Ok(()) => {
+                oldest.get_or_insert(order_key);
+                FetchResult::Published
+            }
+            Err(reason) => FetchResult::Failed(reason),
+        };
+        written.fetches.insert(fetch.manifest_key.clone(), result);
+    }
+    let Some(oldest) = oldest else { return Ok(Ok(written)) };
+
+    let newer = record::published_after(transaction, source, &oldest).await?;
+    if !newer.is_empty() && difference::overwrites(transaction, context, source).await? {
+        // A late fetch would overwrite rows. An unchanged row keeps the fetch that first said its
+        // value, so the row alone cannot tell who is newer: the newer fetches are applied again.
+        for published in newer {
+            let again = stage::fetch(
+                transaction,
+                context,
+                source,
+                &published.manifest_key,
+                published.data_date,
+                &published.order_key,
+            )
+            .await?;
+            if let Err(reason) = again {
+                return Ok(Err(format!(
+                    "the fetch is older than `{}`, which had to be applied again and failed: {reason}",
+                    published.manifest_key
+                )));
+            }
+        }
+    }
+    for model in context.plan.models_of(&source.id) {
+        (context.watch)(Progress::Writing { table: &model.table });
+        match difference::write(transaction, context, model).await? {
+            Ok(counts) => {
+                record::table(transaction, context, &model.table, counts).await?;
+                written.tables.insert(model.table.clone(), counts);
+            }
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    Ok(Ok(written))
+}

@@ -1,0 +1,162 @@
+//! The ledger's part of a publish, in the same transaction as the rows.
+//!
+//! In: what became of fetches, days and tables. Out: rows of schema `daymark`. Deliberately absent:
+//! what a run does outside of a publish (`ledger`).
+
+use std::collections::BTreeMap;
+
+use daymark_plan::{Plan, Source};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use super::{Context, FetchResult, PendingFetch, TableCounts};
+use crate::error::WarehouseError;
+use crate::ledger::{self, Attempt};
+
+/// A published fetch that is newer than a late one.
+pub(super) struct Published {
+    pub(super) manifest_key: String,
+    pub(super) data_date: Date,
+    pub(super) order_key: String,
+}
+
+/// Opens a publish and gives its id.
+pub(super) async fn start(
+    transaction: &Transaction<'_>,
+    run_id: Uuid,
+    now: Timestamp,
+) -> Result<i64, WarehouseError> {
+    let row = transaction
+        .query_one(
+            "insert into daymark.publish (run_id, published_at) values ($1, $2) returning publish_id",
+            &[&run_id, &now],
+        )
+        .await
+        .map_err(WarehouseError::statement("opening a publish"))?;
+    Ok(row.get(0))
+}
+
+/// Leaves out the fetches the ledger has taken note of already: another process may have published
+/// them since they were listed. One that failed is tried again when its source's or its models' files
+/// changed.
+pub(super) async fn not_noted(
+    transaction: &Transaction<'_>,
+    plan: &Plan,
+    source: &Source,
+    fetches: Vec<PendingFetch>,
+) -> Result<Vec<PendingFetch>, WarehouseError> {
+    let keys: Vec<&str> = fetches.iter().map(|fetch| fetch.manifest_key.as_str()).collect();
+    let code_hash = plan.code_hash(&source.id);
+    let noted: BTreeMap<String, ()> = transaction
+        .query(
+            "select manifest_key from daymark.fetch
+             where manifest_key = any($1) and (state <> 'failed' or code_hash = $2)",
+            &[&keys, &code_hash],
+        )
+        .await
+        .map_err(WarehouseError::statement("looking for fetches that are published already"))?
+        .iter()
+        .map(|row| (row.get(0), ()))
+        .collect();
+    Ok(fetches.into_iter().filter(|fetch| !noted.contains_key(&fetch.manifest_key)).collect())
+}
+
+/// The published fetches of a source that are newer than an order key, oldest first.
+pub(super) async fn published_after(
+    transaction: &Transaction<'_>,
+    source: &Source,
+    order_key: &str,
+) -> Result<Vec<Published>, WarehouseError> {
+    let rows = transaction
+        .query(
+            "select manifest_key, data_date, order_key from daymark.fetch
+             where source_id = $1 and state = 'published' and order_key > $2
+             order by order_key",
+            &[&source.id.as_str(), &order_key],
+        )
+        .await
+        .map_err(WarehouseError::statement("looking for newer fetches"))?;
+    Ok(rows
+        .iter()
+        .map(|row| Published { manifest_key: row.get(0), data_date: row.get(1), order_key: row.get(2) })
+        .collect())
+}
+
+/// Records what became of a fetch, and its day.
+pub(super) async fn fetch(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    source: &Source,
+    fetch: &PendingFetch,
+    result: &FetchResult,
+) -> Result<(), WarehouseError> {
+    let (state, reason) = match result {
+        FetchResult::Published => ("published", None),
+        FetchResult::Refused(reason) => ("refused", Some(reason.as_str())),
+        FetchResult::Failed(reason) => ("failed", Some(reason.as_str())),
+    };
+    let publish_id = (*result == FetchResult::Published).then_some(context.publish_id);
+    transaction
+        .execute(
+            "insert into daymark.fetch (manifest_key, fetch_id, source_id, data_date, entity, fetched_at,
+                                        order_key, state, reason, code_hash, publish_id, extracted, rejected)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             on conflict (manifest_key) do update
+             set state = excluded.state, reason = excluded.reason, code_hash = excluded.code_hash,
+                 publish_id = excluded.publish_id",
+            &[
+                &fetch.manifest_key,
+                &fetch.fetch_id,
+                &source.id.as_str(),
+                &fetch.data_date,
+                &fetch.entity,
+                &fetch.fetched_at,
+                &fetch.order_key(source.supersede),
+                &state,
+                &reason,
+                &context.plan.code_hash(&source.id),
+                &publish_id,
+                &fetch.extracted,
+                &fetch.rejected,
+            ],
+        )
+        .await
+        .map_err(WarehouseError::statement("recording a fetch"))?;
+    let attempt = Attempt {
+        source_id: &source.id,
+        data_date: fetch.data_date,
+        run_id: context.run_id,
+        at: context.now,
+        reason,
+        publish_id,
+    };
+    ledger::record_attempt(transaction, &attempt).await
+}
+
+/// Records what changed in a table.
+pub(super) async fn table(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    table: &str,
+    counts: TableCounts,
+) -> Result<(), WarehouseError> {
+    transaction
+        .execute(
+            "insert into daymark.publish_table
+                 (publish_id, table_name, staged, inserted, updated, unchanged, deleted)
+             values ($1, $2, $3, $4, $5, $6, 0)",
+            &[
+                &context.publish_id,
+                &table,
+                &counts.staged,
+                &counts.inserted,
+                &counts.updated,
+                &counts.unchanged,
+            ],
+        )
+        .await
+        .map_err(WarehouseError::statement("recording what changed"))?;
+    Ok(())
+}

@@ -1,0 +1,365 @@
+//! Read-only queries, as values for pages, tables and JSON.
+//!
+//! In: SQL of a page or of a person. Out: [`ResultTable`]s: dates as `YYYY-MM-DD`, numbers as numbers.
+//! Everything runs in a read-only transaction that is rolled back. A DATE never passes through a time
+//! zone here (DESIGN.md promise 6). Deliberately absent: writing, and caching.
+
+use std::sync::Arc;
+
+use daymark_plan::{Plan, Source, SourceId};
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use serde_json::Value;
+use tokio_postgres::error::ErrorPosition;
+use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::{Row, Transaction};
+
+use crate::contract::search_path;
+use crate::error::{WarehouseError, db_message};
+use crate::ledger::{self, SourceDays};
+use crate::session::Warehouse;
+
+/// How long one query may take on a server; the embedded database has no such limit.
+const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '30s'";
+
+/// The latest data date of a source whose time has come.
+pub type DueDates = Arc<dyn Fn(&Source) -> Option<Date> + Send + Sync>;
+
+/// Reads the warehouse, and cannot write it.
+#[derive(Clone)]
+pub struct Reader {
+    warehouse: Warehouse,
+    due: DueDates,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("warehouse", &self.warehouse).finish_non_exhaustive()
+    }
+}
+
+/// A query and the dates bound to `$1`, `$2`, ...
+#[derive(Debug, Clone)]
+pub struct ReadQuery {
+    /// The SQL.
+    pub sql: String,
+    /// Its parameters.
+    pub params: Vec<Date>,
+}
+
+/// What a query gave.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct ResultTable {
+    /// The columns.
+    pub columns: Vec<ResultColumn>,
+    /// The rows, each with a value per column.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// A column of a result.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ResultColumn {
+    /// Its name.
+    pub name: String,
+    /// What its values are.
+    pub kind: ColumnKind,
+}
+
+/// What the values of a column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnKind {
+    /// Text.
+    Text,
+    /// A number.
+    Number,
+    /// A date, as `YYYY-MM-DD`.
+    Date,
+    /// An instant in UTC or a wall clock, as ISO 8601.
+    Timestamp,
+    /// `true` or `false`.
+    Boolean,
+    /// Any JSON.
+    Json,
+}
+
+/// What PostgreSQL said of a query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct QueryError {
+    /// PostgreSQL's message, with its detail and hint.
+    pub message: String,
+    /// The line of the query, counted from 1.
+    pub line: Option<usize>,
+}
+
+/// The newest publish: the version of everything readers see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct LastPublish {
+    /// Its id.
+    pub id: i64,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+impl Reader {
+    /// A reader of a warehouse. `due` gives the latest data date of a source whose time has come.
+    pub fn new(warehouse: Warehouse, due: DueDates) -> Self {
+        Self { warehouse, due }
+    }
+
+    /// Runs queries in one read-only transaction, so that all see the same publish; one result each,
+    /// in order. A query that fails leaves the others alone.
+    pub async fn queries(
+        &self,
+        queries: &[ReadQuery],
+    ) -> Result<Vec<Result<ResultTable, QueryError>>, WarehouseError> {
+        let doing = WarehouseError::statement("reading");
+        let mut session = self.warehouse.session("reading").await?;
+        let schema = session.schema().to_owned();
+        let mut transaction = session
+            .client()
+            .build_transaction()
+            .read_only(true)
+            .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+            .start()
+            .await
+            .map_err(&doing)?;
+        transaction.batch_execute(STATEMENT_TIMEOUT).await.map_err(&doing)?;
+        transaction.batch_execute(&search_path(&schema)).await.map_err(&doing)?;
+        let mut results = Vec::new();
+        for query in queries {
+            let savepoint = transaction.savepoint("one_query").await.map_err(&doing)?;
+            let result = run(&savepoint, query).await?;
+            match &result {
+                Ok(_) => savepoint.commit().await.map_err(&doing)?,
+                Err(_) => savepoint.rollback().await.map_err(&doing)?,
+            }
+            results.push(result);
+        }
+        transaction.rollback().await.map_err(&doing)?;
+        Ok(results)
+    }
+
+    /// Runs one query without parameters.
+    pub async fn query(&self, sql: &str) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
+        let queries = [ReadQuery { sql: sql.to_owned(), params: Vec::new() }];
+        let mut results = self.queries(&queries).await?;
+        Ok(results.pop().expect("one result for one query"))
+    }
+
+    /// The days of every source from `from` to `to`, both included.
+    pub async fn days(&self, plan: &Plan, from: Date, to: Date) -> Result<Vec<SourceDays>, WarehouseError> {
+        let mut session = self.warehouse.session("reading the ledger").await?;
+        ledger::days(session.client(), plan, from, to, self.due.as_ref()).await
+    }
+
+    /// The newest publish, if there is one.
+    pub async fn last_publish(&self) -> Result<Option<LastPublish>, WarehouseError> {
+        let mut session = self.warehouse.session("reading the ledger").await?;
+        let row = session
+            .client()
+            .query_opt(
+                "select publish_id, published_at from daymark.publish order by publish_id desc limit 1",
+                &[],
+            )
+            .await
+            .map_err(WarehouseError::statement("reading the newest publish"))?;
+        Ok(row.map(|row| LastPublish { id: row.get(0), at: row.get(1) }))
+    }
+
+    /// The latest data date of a source whose time has come.
+    pub fn due(&self, plan: &Plan, source_id: &SourceId) -> Option<Date> {
+        plan.source(source_id).and_then(|source| (self.due)(source))
+    }
+}
+
+async fn run(
+    transaction: &Transaction<'_>,
+    query: &ReadQuery,
+) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
+    let statement = match transaction.prepare(&query.sql).await {
+        Ok(statement) => statement,
+        Err(error) => return query_error(error, &query.sql).map(Err),
+    };
+    let params: Vec<&(dyn ToSql + Sync)> =
+        query.params.iter().map(|date| date as &(dyn ToSql + Sync)).collect();
+    if statement.params().len() != params.len() {
+        let message = format!("the query has {} parameters; {} are given", statement.params().len(), params.len());
+        return Ok(Err(QueryError { message, line: None }));
+    }
+    let rows = match transaction.query(&statement, &params).await {
+        Ok(rows) => rows,
+        Err(error) => return query_error(error, &query.sql).map(Err),
+    };
+    let columns: Vec<ResultColumn> = statement
+        .columns()
+        .iter()
+        .map(|column| ResultColumn { name: column.name().to_owned(), kind: kind(column.type_()) })
+        .collect();
+    let mut values = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let cells: Result<Vec<Value>, tokio_postgres::Error> =
+            (0..columns.len()).map(|index| value(row, index)).collect();
+        match cells {
+            Ok(cells) => values.push(cells),
+            Err(error) => {
+                let message = format!("{error}: cast the column to text to see it");
+                return Ok(Err(QueryError { message, line: None }));
+            }
+        }
+    }
+    Ok(Ok(ResultTable { columns, rows: values }))
+}
+
+fn query_error(error: tokio_postgres::Error, sql: &str) -> Result<QueryError, WarehouseError> {
+    let Some(db) = error.as_db_error() else {
+        // What the driver itself refuses, such as a parameter of another type, is the query's fault;
+        // a lost connection is not.
+        if error.is_closed() {
+            return Err(WarehouseError::Statement { doing: "reading", cause: error });
+        }
+        return Ok(QueryError { message: error.to_string(), line: None });
+    };
+    let line = match db.position() {
+        Some(ErrorPosition::Original(position)) => {
+            let at = usize::try_from(*position).unwrap_or(usize::MAX).saturating_sub(1);
+            Some(1 + sql.chars().take(at).filter(|c| *c == '\n').count())
+        }
+        _ => None,
+    };
+    let message = match db.hint() {
+        Some(hint) => format!("{}; {}", db_message(db), hint.trim_end_matches('.')),
+        None => db_message(db),
+    };
+    Ok(QueryError { message, line })
+}
+
+fn kind(kind: &Type) -> ColumnKind {
+    match *kind {
+        Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC | Type::OID => {
+            ColumnKind::Number
+        }
+        Type::DATE => ColumnKind::Date,
+        Type::TIMESTAMP | Type::TIMESTAMPTZ => ColumnKind::Timestamp,
+        Type::BOOL => ColumnKind::Boolean,
+        Type::JSON | Type::JSONB => ColumnKind::Json,
+        _ => ColumnKind::Text,
+    }
+}
+
+/// A value of a row as JSON. NaN and the infinities, which JSON has no number for, are text.
+fn value(row: &Row, index: usize) -> Result<Value, tokio_postgres::Error> {
+    fn get<'r, T: FromSql<'r>>(
+        row: &'r Row,
+        index: usize,
+        json: impl Fn(T) -> Value,
+    ) -> Result<Value, tokio_postgres::Error> {
+        Ok(row.try_get::<_, Option<T>>(index)?.map_or(Value::Null, json))
+    }
+    let float = |number: f64| {
+        serde_json::Number::from_f64(number)
+            .map_or_else(|| Value::from(number.to_string()), Value::Number)
+    };
+    match *row.columns()[index].type_() {
+        Type::BOOL => get(row, index, |v: bool| v.into()),
+        Type::INT2 => get(row, index, |v: i16| v.into()),
+        Type::INT4 => get(row, index, |v: i32| v.into()),
+        Type::INT8 => get(row, index, |v: i64| v.into()),
+        Type::OID => get(row, index, |v: u32| v.into()),
+        // The shortest text of the 32-bit value, not of its 64-bit neighbour.
+        Type::FLOAT4 => get(row, index, |v: f32| float(v.to_string().parse().unwrap_or(f64::NAN))),
+        Type::FLOAT8 => get(row, index, float),
+        Type::NUMERIC => get(row, index, |v: Numeric| v.into_json()),
+        Type::DATE => get(row, index, |v: Date| v.to_string().into()),
+        Type::TIME => get(row, index, |v: Time| v.to_string().into()),
+        Type::TIMESTAMP => get(row, index, |v: DateTime| v.to_string().into()),
+        Type::TIMESTAMPTZ => get(row, index, |v: Timestamp| v.to_string().into()),
+        Type::UUID => get(row, index, |v: uuid::Uuid| v.to_string().into()),
+        Type::JSON | Type::JSONB => get(row, index, |v: Value| v),
+        Type::VOID => Ok(Value::Null),
+        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => get(row, index, |v: Vec<Option<String>>| v.into()),
+        _ => get(row, index, |v: AnyText| v.0.into()),
+    }
+}
+
+/// A value whose binary form is its text: text, name, enums, domains over them.
+struct AnyText(String);
+
+impl<'a> FromSql<'a> for AnyText {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        match String::from_sql(&Type::TEXT, raw) {
+            Ok(text) => Ok(Self(text)),
+            Err(_) => Err(format!("the type `{kind}` cannot be shown").into()),
+        }
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        <String as FromSql<'_>>::accepts(kind) || matches!(kind.kind(), tokio_postgres::types::Kind::Enum(_))
+    }
+}
+
+/// PostgreSQL's numeric, read from its binary form with every digit
+/// (`src/backend/utils/adt/numeric.c`, `numeric_send`: digits of base 10000).
+struct Numeric(String);
+
+impl Numeric {
+    /// A JSON number if it survives as one, else its text: no digit is ever rounded away.
+    fn into_json(self) -> Value {
+        let float: Option<f64> = self.0.parse().ok();
+        let exact = float.and_then(serde_json::Number::from_f64).filter(|_| {
+            let digits = self.0.bytes().filter(u8::is_ascii_digit).count();
+            digits <= 15
+        });
+        if let Ok(whole) = self.0.parse::<i64>() {
+            return whole.into();
+        }
+        exact.map_or_else(|| Value::from(self.0), Value::Number)
+    }
+}
+
+impl<'a> FromSql<'a> for Numeric {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        let words: Vec<u16> =
+            raw.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        let &[count, weight, sign, scale, ref digits @ ..] = words.as_slice() else {
+            return Err("a numeric has at least four words".into());
+        };
+        match sign {
+            0xC000 => return Ok(Self("NaN".to_owned())),
+            0xD000 => return Ok(Self("Infinity".to_owned())),
+            0xF000 => return Ok(Self("-Infinity".to_owned())),
+            _ => {}
+        }
+        let weight = i32::from(weight.cast_signed());
+        let digit = |position: i32| -> u16 {
+            let inside = usize::try_from(position).ok().filter(|at| *at < usize::from(count));
+            inside.and_then(|at| digits.get(at).copied()).unwrap_or(0)
+        };
+        let mut text = if sign == 0x4000 { "-".to_owned() } else { String::new() };
+        if weight < 0 {
+            text.push('0');
+        }
+        for position in 0..=weight {
+            let group = digit(position);
+            text.push_str(&if position == 0 { group.to_string() } else { format!("{group:04}") });
+        }
+        let scale = usize::from(scale);
+        if scale > 0 {
+            let mut fraction = String::new();
+            let mut position = weight + 1;
+            while fraction.len() < scale {
+                fraction.push_str(&format!("{:04}", digit(position)));
+                position += 1;
+            }
+            fraction.truncate(scale);
+            text.push('.');
+            text.push_str(&fraction);
+        }
+        Ok(Self(text))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::NUMERIC
+    }
+}

@@ -1,0 +1,222 @@
+//! Sessions: who may talk to PostgreSQL, and for how long.
+//!
+//! In: a database URL and the pipeline's name. Out: a [`Session`] at a time. On the embedded database
+//! there is one session for all (DESIGN.md section 8): it is kept while there is work, let go when
+//! idle and at the latest every two seconds between two units of work. On a server they come from a
+//! pool. Never ask for a second session while holding one. Deliberately absent: what is done in one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daymark_plan::{DatabaseUrl, Plan};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::Instant;
+use tokio_postgres::{Client, NoTls};
+
+use crate::embedded::Embedded;
+use crate::error::WarehouseError;
+use crate::migrate;
+
+/// How long an idle embedded session is kept for the next unit of work.
+const IDLE: Duration = Duration::from_millis(150);
+/// After how long the embedded session is let go between two units of work.
+const LONGEST: Duration = Duration::from_secs(2);
+/// How long a server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sessions of one process on a server.
+const POOL_SIZE: usize = 8;
+/// Every session speaks UTC, so that nothing depends on where the server stands.
+const SETTINGS: &str = "set time zone 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; \
+                        set client_min_messages = warning; set standard_conforming_strings = on";
+
+/// The pipeline's PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct Warehouse {
+    backend: Backend,
+    schema: String,
+    url: String,
+    pipeline: String,
+}
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Embedded { embedded: Embedded, slot: Arc<Mutex<Slot>> },
+    Server(Pool),
+}
+
+/// The one embedded connection of this process, when it is open.
+#[derive(Debug, Default)]
+struct Slot {
+    open: Option<Open>,
+    used: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    client: Client,
+    since: Instant,
+}
+
+/// A session: until it is dropped, it is the holder's alone.
+#[derive(Debug)]
+pub struct Session {
+    held: Held,
+    schema: String,
+}
+
+#[derive(Debug)]
+enum Held {
+    Embedded { embedded: Embedded, slot: Arc<Mutex<Slot>>, guard: Option<OwnedMutexGuard<Slot>> },
+    Server(Object),
+}
+
+impl Warehouse {
+    /// Opens the plan's database: connects, brings the ledger to this version, and checks that it is
+    /// this pipeline's.
+    pub async fn open(plan: &Plan) -> Result<Self, WarehouseError> {
+        let url = plan.settings.database.to_string();
+        let backend = match &plan.settings.database {
+            DatabaseUrl::Embedded(directory) => {
+                let directory: PathBuf = directory.clone();
+                Backend::Embedded { embedded: Embedded::new(&directory)?, slot: Arc::default() }
+            }
+            DatabaseUrl::Server(secret) => Backend::Server(pool(secret.reveal(), &url)?),
+        };
+        let warehouse = Self {
+            backend,
+            schema: plan.settings.schema.clone(),
+            url,
+            pipeline: plan.name.clone(),
+        };
+        let mut session = warehouse.session("opening").await?;
+        migrate::ensure(session.client(), &warehouse.pipeline, &warehouse.url).await?;
+        let schema = crate::sql::ident(&warehouse.schema);
+        session
+            .client()
+            .batch_execute(&format!("create schema if not exists {schema}"))
+            .await
+            .map_err(WarehouseError::statement("making the schema of the curated tables"))?;
+        drop(session);
+        Ok(warehouse)
+    }
+
+    /// A session for one unit of work; `what` tells waiting processes who holds it.
+    pub async fn session(&self, what: &str) -> Result<Session, WarehouseError> {
+        let held = match &self.backend {
+            Backend::Embedded { embedded, slot } => {
+                let mut guard = Arc::clone(slot).lock_owned().await;
+                guard.used += 1;
+                let usable = guard.open.as_ref().is_some_and(|open| !open.client.is_closed());
+                if !usable {
+                    guard.open = None;
+                    let client = embedded.connect(what).await?;
+                    client
+                        .batch_execute(SETTINGS)
+                        .await
+                        .map_err(WarehouseError::statement("opening a session"))?;
+                    guard.open = Some(Open { client, since: Instant::now() });
+                }
+                Held::Embedded { embedded: embedded.clone(), slot: Arc::clone(slot), guard: Some(guard) }
+            }
+            Backend::Server(pool) => {
+                let object = pool.get().await.map_err(|cause| WarehouseError::Connect {
+                    url: self.url.clone(),
+                    cause: Box::new(cause),
+                })?;
+                Held::Server(object)
+            }
+        };
+        Ok(Session { held, schema: self.schema.clone() })
+    }
+
+    /// The schema of the curated tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The database's URL with the password hidden.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Lets every session go and stops the embedded server, if this process serves it.
+    pub async fn close(self) {
+        match self.backend {
+            Backend::Embedded { embedded, slot } => {
+                let mut guard = slot.lock().await;
+                if guard.open.take().is_some() {
+                    embedded.session_ended();
+                }
+                tokio::task::spawn_blocking(move || embedded.stop())
+                    .await
+                    .expect("stopping the embedded server does not panic");
+            }
+            Backend::Server(pool) => pool.close(),
+        }
+    }
+}
+
+impl Session {
+    /// The driver's client.
+    pub fn client(&mut self) -> &mut Client {
+        match &mut self.held {
+            Held::Embedded { guard, .. } => {
+                let slot = guard.as_mut().expect("the guard is taken in drop only");
+                &mut slot.open.as_mut().expect("a session opens its connection first").client
+            }
+            Held::Server(object) => object,
+        }
+    }
+
+    /// The schema of the curated tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Held::Embedded { embedded, slot, guard } = &mut self.held else { return };
+        let Some(mut held) = guard.take() else { return };
+        if held.open.as_ref().is_some_and(|open| open.since.elapsed() >= LONGEST) {
+            held.open = None;
+            embedded.session_ended();
+            return;
+        }
+        let used = held.used;
+        drop(held);
+        let (embedded, slot) = (embedded.clone(), Arc::clone(slot));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(IDLE).await;
+                let mut slot = slot.lock().await;
+                // Somebody else has used it since: then its own drop decides.
+                if slot.used == used && slot.open.take().is_some() {
+                    embedded.session_ended();
+                }
+            });
+        }
+    }
+}
+
+fn pool(url: &str, shown: &str) -> Result<Pool, WarehouseError> {
+    let connect = |cause: Box<dyn std::error::Error + Send + Sync>| WarehouseError::Connect {
+        url: shown.to_owned(),
+        cause,
+    };
+    let mut config: tokio_postgres::Config = url.parse().map_err(|cause| connect(Box::new(cause)))?;
+    config.connect_timeout(CONNECT_TIMEOUT).application_name("daymark");
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_config(config, NoTls, recycling);
+    Pool::builder(manager)
+        .max_size(POOL_SIZE)
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move {
+                client.batch_execute(SETTINGS).await.map_err(HookError::Backend)
+            })
+        }))
+        .build()
+        .map_err(|cause| connect(Box::new(cause)))
+}

@@ -1,0 +1,209 @@
+//! A pipeline in a folder, a database, and fetches made of JSON: what the tests publish.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use daymark_extract::RowContext;
+use daymark_plan::{Environment, Plan, SourceId};
+use daymark_testkit::database::{Kind, TestDatabase};
+use daymark_warehouse::ledger::{self, RunKind};
+use daymark_warehouse::publish::{self, Outcome, PendingFetch, Report, Request, RowStream, RowsError};
+use daymark_warehouse::{Reader, Warehouse};
+use futures::future::BoxFuture;
+use futures::stream;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+pub(crate) const SETTINGS: &str = r#"
+name = "bench"
+time_zone = "UTC"
+schedule = "cron(0 8 * * ? *)"
+"#;
+
+pub(crate) const SOURCE: &str = r#"
+id = "prices"
+[request]
+url = "http://127.0.0.1:1/"
+[rows]
+layout = "records"
+[rows.fields]
+symbol = { path = "symbol", type = "text" }
+price = { path = "price", type = "double" }
+"#;
+
+pub(crate) const MODEL: &str = r#"/* model
+table = "price"
+key = ["symbol"]
+[columns]
+symbol = "text not null"
+price = "double precision check (price > 0)"
+*/
+select _fetch_id, _fetch_row, symbol, price
+from raw_prices
+"#;
+
+/// A pipeline and its database.
+pub(crate) struct Bench {
+    pub(crate) folder: TempDir,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) warehouse: Warehouse,
+    fetches: BTreeMap<String, (PendingFetch, String)>,
+    _database: TestDatabase,
+}
+
+impl Bench {
+    /// The files above, in a database of their own.
+    pub(crate) async fn new(kind: Kind) -> Self {
+        Self::with(kind, &[]).await
+    }
+
+    /// The files above and others.
+    pub(crate) async fn with(kind: Kind, files: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let database = TestDatabase::new(kind).await;
+        let first = [
+            ("daymark.toml", format!("{SETTINGS}\n[database]\nurl = \"{}\"\n", database.url)),
+            ("sources/prices.toml", SOURCE.to_owned()),
+            ("models/price.sql", MODEL.to_owned()),
+        ];
+        for (name, text) in &first {
+            write(&folder, name, text);
+        }
+        for (name, text) in files {
+            write(&folder, name, text);
+        }
+        let plan = Arc::new(daymark_plan::load(folder.path(), &Environment::default()).unwrap());
+        let warehouse = Warehouse::open(&plan).await.unwrap();
+        Self { folder, plan, warehouse, fetches: BTreeMap::new(), _database: database }
+    }
+
+    /// Changes a file of the folder and reads it again.
+    pub(crate) fn change(&mut self, name: &str, text: &str) {
+        write(&self.folder, name, text);
+        self.plan = Arc::new(daymark_plan::load(self.folder.path(), &Environment::default()).unwrap());
+    }
+
+    /// A fetch of `prices` at minute `minute`, with the JSON it brought; gives its manifest's key.
+    pub(crate) fn fetch(&mut self, minute: i64, json: &str) -> String {
+        self.fetch_of("prices", minute, json)
+    }
+
+    pub(crate) fn fetch_of(&mut self, source: &str, minute: i64, json: &str) -> String {
+        self.add(source, minute, json, Outcome::Accepted)
+    }
+
+    /// A fetch that was refused.
+    pub(crate) fn refused(&mut self, minute: i64, reason: &str) -> String {
+        self.add("prices", minute, "", Outcome::Refused(reason.to_owned()))
+    }
+
+    fn add(&mut self, source: &str, minute: i64, json: &str, outcome: Outcome) -> String {
+        let key = format!("manifests/{source}/{minute:06}");
+        let fetch = PendingFetch {
+            manifest_key: key.clone(),
+            fetch_id: Uuid::now_v7(),
+            source_id: SourceId::new(source).unwrap(),
+            data_date: day(),
+            entity: None,
+            fetched_at: at(minute),
+            run_id: Uuid::now_v7(),
+            outcome,
+            extracted: 0,
+            rejected: 0,
+        };
+        self.fetches.insert(key.clone(), (fetch, json.to_owned()));
+        key
+    }
+
+    /// Publishes fetches by their manifests' keys, in one publish.
+    pub(crate) async fn publish(&self, keys: &[&String]) -> Report {
+        self.publish_in(&self.warehouse, keys).await
+    }
+
+    pub(crate) async fn publish_in(&self, warehouse: &Warehouse, keys: &[&String]) -> Report {
+        let mut session = warehouse.session("test").await.unwrap();
+        let run_id = Uuid::now_v7();
+        ledger::start_run(&mut session, run_id, RunKind::Manual, None, at(0)).await.unwrap();
+        let pending = keys.iter().map(|key| self.fetches[*key].0.clone()).collect();
+        let request = Request { run_id, now: at(0), pending };
+        let report = publish::publish(&mut session, &self.plan, request, &self.rows(), &|_| {}).await;
+        report.unwrap()
+    }
+
+    fn rows(&self) -> impl Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync {
+        let (fetches, plan) = (self.fetches.clone(), Arc::clone(&self.plan));
+        move |key| {
+            let (fetch, json) = fetches[&key].clone();
+            let plan = Arc::clone(&plan);
+            Box::pin(async move {
+                let context = RowContext {
+                    fetch_id: fetch.fetch_id,
+                    data_date: fetch.data_date,
+                    fetched_at: fetch.fetched_at,
+                    entity: None,
+                    first_row: 0,
+                };
+                let rows = &plan.source(&fetch.source_id).unwrap().rows;
+                let mut extraction = daymark_extract::open(rows, json.as_bytes(), context)?;
+                let mut chunks = Vec::new();
+                loop {
+                    let mut chunk = BytesMut::new();
+                    let more = extraction.next_chunk(&mut chunk)?;
+                    chunks.push(Ok(chunk.freeze()));
+                    if !more {
+                        break;
+                    }
+                }
+                Ok(Box::pin(stream::iter(chunks)) as RowStream)
+            })
+        }
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(self.warehouse.clone(), Arc::new(|_| Some(day())))
+    }
+
+    /// The rows of a query, each as JSON text.
+    pub(crate) async fn rows_of(&self, sql: &str) -> Vec<String> {
+        let table = self.reader().query(sql).await.unwrap().unwrap();
+        table.rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect()
+    }
+
+    /// The curated rows, by key.
+    pub(crate) async fn prices(&self) -> Vec<String> {
+        self.rows_of("select symbol, price from price order by symbol").await
+    }
+
+    /// Takes everything away but the server, and opens it anew.
+    pub(crate) async fn wipe(&mut self) {
+        let mut session = self.warehouse.session("test").await.unwrap();
+        session
+            .client()
+            .batch_execute("drop schema if exists daymark cascade; drop table if exists price")
+            .await
+            .unwrap();
+        drop(session);
+        let old = std::mem::replace(&mut self.warehouse, Warehouse::open(&self.plan).await.unwrap());
+        drop(old);
+    }
+}
+
+/// The day all fetches are for.
+pub(crate) fn day() -> Date {
+    jiff::civil::date(2026, 3, 2)
+}
+
+/// Minute `minute` of that day.
+pub(crate) fn at(minute: i64) -> Timestamp {
+    Timestamp::from_second(1_772_409_600 + minute * 60).unwrap()
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) {
+    let path = folder.path().join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}

@@ -1,0 +1,134 @@
+//! What PostgreSQL refuses of a folder, said with file and line; and tables that are not ours.
+
+use daymark_testkit::database::Kind;
+use daymark_testkit::on_both_databases;
+use daymark_warehouse::publish::FetchResult;
+
+use crate::bench::{Bench, MODEL};
+
+on_both_databases! {
+    sql_that_postgres_refuses_names_file_and_line;
+    query_and_contract_must_have_the_same_columns;
+    a_type_the_contract_does_not_take_is_found_before_any_row;
+    a_table_that_is_not_ours_is_left_alone;
+    a_new_nullable_column_is_added_and_other_changes_are_refused;
+    marts_are_views_that_follow_their_files;
+    another_pipelines_database_is_refused;
+}
+
+const ROW: &str = r#"[{"symbol": "A", "price": 1}]"#;
+
+/// Publishes one fetch with a model, and gives what it came to.
+async fn outcome(bench: &mut Bench, minute: i64, model: &str) -> String {
+    bench.change("models/price.sql", model);
+    let key = bench.fetch(minute, ROW);
+    match bench.publish(&[&key]).await.fetches.remove(&key) {
+        Some(FetchResult::Published) => "published".to_owned(),
+        Some(FetchResult::Failed(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn sql_that_postgres_refuses_names_file_and_line(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let misspelt = MODEL.replace("symbol, price\nfrom", "symbol,\n  prise as price\nfrom");
+    assert_eq!(
+        outcome(&mut bench, 1, &misspelt).await,
+        "models/price.sql:9: column \"prise\" does not exist"
+    );
+    let broken = MODEL.replace("from raw_prices", "form raw_prices");
+    assert_eq!(
+        outcome(&mut bench, 2, &broken).await,
+        "models/price.sql:9: syntax error at or near \"raw_prices\""
+    );
+    assert_eq!(outcome(&mut bench, 3, MODEL).await, "published");
+}
+
+async fn query_and_contract_must_have_the_same_columns(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let extra = MODEL.replace("symbol, price\n", "symbol, price, price * 2 as twice\n");
+    assert_eq!(
+        outcome(&mut bench, 1, &extra).await,
+        "models/price.sql:7: the query yields the column `twice`, which the contract lacks"
+    );
+    let fewer = MODEL.replace("symbol, price\n", "symbol\n");
+    assert_eq!(
+        outcome(&mut bench, 2, &fewer).await,
+        "models/price.sql:6: the query yields no column `price`"
+    );
+    let nowhere = MODEL.replace("_fetch_id, _fetch_row, ", "_fetch_id, ");
+    assert_eq!(
+        outcome(&mut bench, 3, &nowhere).await,
+        "models/price.sql:7: the query yields no `_fetch_row`, so a row could not name where it came from"
+    );
+}
+
+async fn a_type_the_contract_does_not_take_is_found_before_any_row(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let text = MODEL.replace("symbol, price\n", "symbol, price::text as price\n");
+    assert_eq!(
+        outcome(&mut bench, 1, &text).await,
+        "models/price.sql: column \"price\" is of type double precision but expression is of type text"
+    );
+    let no_type = MODEL.replace("double precision check (price > 0)", "dubble");
+    let mut fresh = Bench::with(kind, &[("models/price.sql", &no_type)]).await;
+    assert_eq!(outcome(&mut fresh, 1, &no_type).await, "models/price.sql:6: type \"dubble\" does not exist");
+}
+
+async fn a_table_that_is_not_ours_is_left_alone(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let mut session = bench.warehouse.session("test").await.unwrap();
+    session.client().batch_execute("create table public.price (mine text)").await.unwrap();
+    drop(session);
+    assert_eq!(
+        outcome(&mut bench, 1, MODEL).await,
+        "models/price.sql: the table `price` exists and is not daymark's"
+    );
+    assert!(bench.rows_of("select mine from price").await.is_empty());
+}
+
+async fn a_new_nullable_column_is_added_and_other_changes_are_refused(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    assert_eq!(outcome(&mut bench, 1, MODEL).await, "published");
+    let wider = MODEL
+        .replace("price = \"double precision check (price > 0)\"", "price = \"double precision check (price > 0)\"\ntwice = \"double precision\"")
+        .replace("symbol, price\n", "symbol, price, price * 2 as twice\n");
+    assert_eq!(outcome(&mut bench, 2, &wider).await, "published");
+    assert_eq!(bench.rows_of("select symbol, twice from price").await, [r#"["A",2.0]"#]);
+    assert_eq!(
+        outcome(&mut bench, 3, MODEL).await,
+        "models/price.sql:4: the table `price` has the column `twice`, which the contract lacks"
+    );
+    let retyped = wider.replace("twice = \"double precision\"", "twice = \"integer\"");
+    assert_eq!(
+        outcome(&mut bench, 4, &retyped).await,
+        "models/price.sql:7: the column `twice` changed from `double precision` to `integer`"
+    );
+}
+
+async fn marts_are_views_that_follow_their_files(kind: Kind) {
+    let files = [
+        // Made after what it reads, whatever the names' order.
+        ("marts/a_sum.sql", "/* mart\ndescription = \"it's a sum\"\n*/\nselect sum(price) as total from b_double"),
+        ("marts/b_double.sql", "select symbol, price * 2 as price from price"),
+    ];
+    let mut bench = Bench::with(kind, &files).await;
+    let key = bench.fetch(1, ROW);
+    assert!(bench.publish(&[&key]).await.refused.marts.is_empty());
+    assert_eq!(bench.rows_of("select total from a_sum").await, ["[2.0]"]);
+    bench.change("marts/b_double.sql", "select price * 3 as price, symbol from price");
+    bench.publish(&[]).await;
+    assert_eq!(bench.rows_of("select total from a_sum").await, ["[3.0]"]);
+    bench.change("marts/b_double.sql", "select symbol,\n  prise\nfrom price");
+    let failures = bench.publish(&[]).await.refused.marts;
+    assert_eq!(failures[0].to_string(), "marts/b_double.sql:2: column \"prise\" does not exist");
+    assert_eq!(failures.len(), 2, "what reads it cannot be made either: {failures:?}");
+}
+
+async fn another_pipelines_database_is_refused(kind: Kind) {
+    let bench = Bench::new(kind).await;
+    let mut plan = (*bench.plan).clone();
+    plan.name = "other".to_owned();
+    let refused = daymark_warehouse::Warehouse::open(&plan).await.unwrap_err().to_string();
+    assert!(refused.ends_with("holds the pipeline `bench`, not `other`"), "{refused}");
+}

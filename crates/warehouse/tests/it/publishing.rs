@@ -1,0 +1,172 @@
+//! Publishing: once or twice, in any order and grouping, with bad rows and bad SQL.
+
+use daymark_testkit::database::Kind;
+use daymark_testkit::on_both_databases;
+use daymark_warehouse::publish::FetchResult;
+
+use crate::bench::Bench;
+
+on_both_databases! {
+    a_publish_writes_rows_that_name_where_they_came_from;
+    the_same_fetch_published_twice_changes_nothing;
+    a_late_fetch_between_two_equal_ones_does_not_win;
+    every_order_and_grouping_ends_in_the_same_table;
+    a_row_that_breaks_the_contract_fails_its_fetch_alone;
+    a_key_twice_in_one_fetch_fails_it_and_shows_the_key;
+    a_source_whose_rows_cannot_be_read_leaves_the_others_alone;
+    a_refused_fetch_marks_its_day_and_nothing_else;
+    a_failed_fetch_is_tried_again_when_its_model_changed;
+    a_day_that_is_published_stays_published;
+}
+
+async fn a_publish_writes_rows_that_name_where_they_came_from(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let key = bench.fetch(1, r#"[{"symbol": "A", "price": 1.5}, {"symbol": "B", "price": null}]"#);
+    let report = bench.publish(&[&key]).await;
+    assert_eq!(report.fetches[&key], FetchResult::Published);
+    let counts = report.tables["price"];
+    assert_eq!((counts.staged, counts.inserted, counts.updated, counts.unchanged), (2, 2, 0, 0));
+    assert_eq!(bench.prices().await, [r#"["A",1.5]"#, r#"["B",null]"#]);
+    let lineage = "select price._fetch_row, noted.manifest_key, price._publish_id = noted.publish_id \
+                   from price join daymark.fetch as noted on noted.fetch_id = price._fetch_id order by symbol";
+    let expected = [format!("[0,\"{key}\",true]"), format!("[1,\"{key}\",true]")];
+    assert_eq!(bench.rows_of(lineage).await, expected);
+}
+
+async fn the_same_fetch_published_twice_changes_nothing(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let first = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    bench.publish(&[&first]).await;
+    let again = bench.publish(&[&first]).await;
+    assert!(again.fetches.is_empty(), "{:?}", again.fetches);
+    let same = bench.fetch(2, r#"[{"symbol": "A", "price": 1}]"#);
+    let report = bench.publish(&[&first, &same]).await;
+    let counts = report.tables["price"];
+    assert_eq!((counts.inserted, counts.updated, counts.unchanged), (0, 0, 1));
+    assert_eq!(bench.prices().await, [r#"["A",1]"#.replace('1', "1.0")]);
+}
+
+/// A at t1, B at t2, A at t3, published 1, 3, 2, must end in A (DESIGN.md section 7, "Late fetches").
+async fn a_late_fetch_between_two_equal_ones_does_not_win(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let a = bench.fetch(1, r#"[{"symbol": "X", "price": 1}]"#);
+    let b = bench.fetch(2, r#"[{"symbol": "X", "price": 2}, {"symbol": "Y", "price": 9}]"#);
+    let a_again = bench.fetch(3, r#"[{"symbol": "X", "price": 1}]"#);
+    for key in [&a, &a_again, &b] {
+        bench.publish(&[key]).await;
+    }
+    assert_eq!(bench.prices().await, [r#"["X",1.0]"#, r#"["Y",9.0]"#]);
+}
+
+async fn every_order_and_grouping_ends_in_the_same_table(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    // Two values per key, and keys that vanish and come back.
+    let fetches = [
+        r#"[{"symbol": "X", "price": 1}, {"symbol": "Y", "price": 1}]"#,
+        r#"[{"symbol": "X", "price": 2}]"#,
+        r#"[{"symbol": "X", "price": 1}, {"symbol": "Z", "price": 2}]"#,
+        r#"[{"symbol": "Y", "price": 2}, {"symbol": "Z", "price": 2}]"#,
+    ];
+    let keys: Vec<String> = (1..).zip(fetches).map(|(at, json)| bench.fetch(at, json)).collect();
+    let expected = [r#"["X",1.0]"#, r#"["Y",2.0]"#, r#"["Z",2.0]"#];
+    for order in permutations(&keys) {
+        for cuts in 0..1 << (order.len() - 1) {
+            // The embedded database takes its time; a quarter of the groupings will do there.
+            if kind == Kind::Embedded && cuts % 4 != 1 {
+                continue;
+            }
+            bench.wipe().await;
+            let mut group = Vec::new();
+            for (index, key) in order.iter().enumerate() {
+                group.push(*key);
+                if cuts >> index & 1 == 1 || index + 1 == order.len() {
+                    bench.publish(&group).await;
+                    group.clear();
+                }
+            }
+            assert_eq!(bench.prices().await, expected, "order {order:?}, cuts {cuts:03b}");
+        }
+    }
+}
+
+fn permutations(keys: &[String]) -> Vec<Vec<&String>> {
+    if keys.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for (index, key) in keys.iter().enumerate() {
+        let rest: Vec<String> = [&keys[..index], &keys[index + 1..]].concat();
+        for tail in permutations(&rest) {
+            let tail = tail.into_iter().map(|name| keys.iter().find(|key| *key == name).unwrap());
+            all.push(std::iter::once(key).chain(tail).collect());
+        }
+    }
+    all
+}
+
+async fn a_row_that_breaks_the_contract_fails_its_fetch_alone(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let good = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    let bad = bench.fetch(2, r#"[{"symbol": "A", "price": -1}]"#);
+    let report = bench.publish(&[&good, &bad]).await;
+    assert_eq!(report.fetches[&good], FetchResult::Published);
+    let FetchResult::Failed(reason) = &report.fetches[&bad] else { panic!("{report:?}") };
+    assert!(reason.starts_with("models/price.sql"), "{reason}");
+    assert!(reason.contains("violates check constraint \"price_price_check\" (Failing row contains (A, -1"), "{reason}");
+    assert_eq!(bench.prices().await, [r#"["A",1.0]"#]);
+}
+
+async fn a_key_twice_in_one_fetch_fails_it_and_shows_the_key(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let key = bench.fetch(1, r#"[{"symbol": "A", "price": 1}, {"symbol": "A", "price": 2}]"#);
+    let report = bench.publish(&[&key]).await;
+    let expected = "models/price.sql: the query yields a key more than once: A (2 times)";
+    assert_eq!(report.fetches[&key], FetchResult::Failed(expected.to_owned()));
+    assert!(bench.prices().await.is_empty());
+}
+
+async fn a_source_whose_rows_cannot_be_read_leaves_the_others_alone(kind: Kind) {
+    let other_source = crate::bench::SOURCE.replace("\"prices\"", "\"others\"");
+    let other_model = crate::bench::MODEL.replace("raw_prices", "raw_others").replace("\"price\"", "\"other\"");
+    let files =
+        [("sources/others.toml", other_source.as_str()), ("models/other.sql", other_model.as_str())];
+    let mut bench = Bench::with(kind, &files).await;
+    let broken = bench.fetch_of("others", 1, "[{");
+    let good = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    let report = bench.publish(&[&broken, &good]).await;
+    assert!(matches!(report.fetches[&broken], FetchResult::Failed(_)), "{report:?}");
+    assert_eq!(report.fetches[&good], FetchResult::Published);
+    assert_eq!(bench.prices().await.len(), 1);
+}
+
+async fn a_refused_fetch_marks_its_day_and_nothing_else(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let key = bench.refused(1, "HTTP 500");
+    let report = bench.publish(&[&key]).await;
+    assert_eq!(report.fetches[&key], FetchResult::Refused("HTTP 500".to_owned()));
+    let days = "select data_date, state, reason, last_outcome, attempts from daymark.day";
+    assert_eq!(bench.rows_of(days).await, [r#"["2026-03-02","failed","HTTP 500","failed",1]"#]);
+    assert!(bench.publish(&[&key]).await.fetches.is_empty(), "it is taken note of");
+}
+
+async fn a_failed_fetch_is_tried_again_when_its_model_changed(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let key = bench.fetch(1, r#"[{"symbol": "A", "price": 1}, {"symbol": "A", "price": 2}]"#);
+    bench.publish(&[&key]).await;
+    assert!(bench.publish(&[&key]).await.fetches.is_empty(), "the same files would fail again");
+    let mended = crate::bench::MODEL.replace("from raw_prices", "from raw_prices where price > 1");
+    bench.change("models/price.sql", &mended);
+    assert_eq!(bench.publish(&[&key]).await.fetches[&key], FetchResult::Published);
+    assert_eq!(bench.prices().await, [r#"["A",2.0]"#]);
+}
+
+async fn a_day_that_is_published_stays_published(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let good = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    let bad = bench.refused(2, "HTTP 503");
+    bench.publish(&[&good]).await;
+    bench.publish(&[&bad]).await;
+    let days = "select state, reason, last_outcome, last_reason, attempts from daymark.day";
+    assert_eq!(bench.rows_of(days).await, [r#"["published",null,"failed","HTTP 503",2]"#]);
+    assert_eq!(bench.prices().await, [r#"["A",1.0]"#]);
+}
