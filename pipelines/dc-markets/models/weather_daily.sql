@@ -1,0 +1,16 @@
+/* model
+table = "weather_daily"
+key   = ["location", "date"]
+
+[columns]
+location          = "text not null"
+date              = "date not null"
+temperature_max_c = "double precision check (temperature_max_c between -90 and 60)"
+temperature_min_c = "double precision check (temperature_min_c between -90 and 60)"
+precipitation_mm  = "double precision check (precipitation_mm >= 0)"
+*/
+select _fetch_id, _fetch_row,                            -- where the row came from
+       'washington-dc' as location,
+       date, temperature_max_c, temperature_min_c, precipitation_mm
+from raw_weather
+where num_nonnulls(temperature_max_c, temperature_min_c, precipitation_mm) > 0
