@@ -1,0 +1,48 @@
+//! **daymark** runs a daily data pipeline and keeps a ledger of its days.
+//!
+//! In: a command line. Out: an exit code: 0 done, 1 the run failed, 2 bad usage or a bad pipeline
+//! folder. This crate is the only one that knows all the others; `run/execute.rs` is the product on
+//! one screen. Deliberately absent: any stage's own work.
+
+mod cli;
+mod commands;
+mod demo;
+mod failure;
+mod output;
+mod run;
+mod schedule;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::start_log(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => return Failure::from(anyhow::Error::new(cause)).report(),
+    };
+    let done = runtime.block_on(dispatch(cli));
+    // A blocking thread may still hold the embedded server's listener; it must not keep us here.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Init(arguments) => commands::init::init(&arguments),
+        Command::Validate(arguments) => commands::validate::validate(&arguments),
+        Command::Run(arguments) => commands::run::run(&arguments).await,
+        Command::Up(arguments) => commands::up::up(&arguments).await,
+        Command::Status(arguments) => commands::status::status(&arguments).await,
+        Command::Sql(arguments) => commands::sql::sql(&arguments).await,
+        Command::Demo(arguments) => commands::demo::demo(&arguments).await,
+    }
+}

@@ -1,0 +1,62 @@
+//! The only place that prints.
+//!
+//! In: text, tables, JSON. Out: results on standard output, progress and errors on standard error.
+//! A closed pipe (`daymark sql ... | head`) ends the output quietly. Deliberately absent: what is said.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+/// Starts the log on standard error: warnings only, unless asked for more.
+pub(crate) fn start_log(verbose: u8) {
+    let default = match verbose {
+        // The wait for the embedded database is for the person who waits.
+        0 => "warn,daymark_warehouse::embedded=info",
+        1 => "info",
+        _ => "debug,hyper=info,h2=info",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Writes a result.
+pub(crate) fn to_stdout(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // Nobody reads any more: there is nobody to tell either.
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).unwrap_or_default();
+}
+
+/// Writes progress or an error.
+pub(crate) fn to_stderr(text: &str) {
+    std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+}
+
+/// Writes a value as JSON.
+pub(crate) fn json(value: &impl Serialize) {
+    let text = serde_json::to_string_pretty(value).expect("results have text keys");
+    to_stdout(&format!("{text}\n"));
+}
+
+/// A table; the columns named in `right` are set to the right, as numbers are.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    for index in right {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    text
+}

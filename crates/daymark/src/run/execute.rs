@@ -1,0 +1,295 @@
+//! The product on one screen: fetch, publish, finish.
+//!
+//! In: an [`Order`]. Out: a [`RunReport`]. What is fetched is kept before the database is needed: a
+//! database that is down loses nothing, the next run publishes what is there. Deliberately absent:
+//! how each step does its work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use daymark_ingest::{FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, StoredManifest};
+use daymark_plan::{Clock, Plan, Source, SourceId};
+use daymark_warehouse::ledger::{self, RunKind, Step};
+use daymark_warehouse::publish::{self, FetchResult, PendingFetch};
+use daymark_warehouse::{Session, Warehouse, WarehouseError};
+use futures::future::join_all;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::progress::RunEvent;
+use super::report::{RunReport, SourceReport};
+use super::rows;
+use crate::failure::{Failure, one_line};
+use crate::schedule;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    /// Why.
+    pub(crate) kind: RunKind,
+    /// The scheduled instant it answers to.
+    pub(crate) scheduled_at: Option<Timestamp>,
+    /// The sources and their data dates.
+    pub(crate) days: Vec<(SourceId, Date)>,
+}
+
+/// Runs a pipeline.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    plan: Arc<Plan>,
+    clock: Clock,
+    ingest: OnceCell<Ingest>,
+    warehouse: OnceCell<Warehouse>,
+}
+
+/// What ingest brought for a day.
+struct Landed {
+    source_id: SourceId,
+    data_date: Date,
+    fetched: Fetched,
+}
+
+enum Fetched {
+    /// A manifest, accepted or refused.
+    Stored(Box<StoredManifest>),
+    /// Nothing could be stored.
+    Failed(IngestError),
+    /// The schedule came to a day that is published already.
+    PublishedAlready,
+}
+
+type Watch<'w> = dyn Fn(RunEvent<'_>) + Send + Sync + 'w;
+
+impl Runner {
+    /// A runner of a plan. Nothing is opened yet.
+    pub(crate) fn new(plan: Arc<Plan>, clock: Clock) -> Self {
+        Self { plan, clock, ingest: OnceCell::new(), warehouse: OnceCell::new() }
+    }
+
+    /// One run.
+    pub(crate) async fn execute(&self, order: &Order, watch: &Watch<'_>) -> Result<RunReport, Failure> {
+        let run_id = Uuid::now_v7();
+        let opened = self.open(run_id, order).await;
+        let landed = self.ingest(run_id, order, opened.is_ok(), watch).await;
+        if let Err(failure) = opened {
+            let kept = landed.iter().filter(|landed| matches!(landed.fetched, Fetched::Stored(_))).count();
+            if kept > 0 {
+                tracing::warn!("{kept} fetches are kept in the raw store; the next run publishes them");
+            }
+            return Err(failure);
+        }
+        let mut report = self.publish(run_id, &landed, watch).await?;
+        self.finish(run_id, order, &landed, &mut report).await?;
+        Ok(report)
+    }
+
+    /// The warehouse, opened at the first need.
+    pub(crate) async fn warehouse(&self) -> Result<&Warehouse, WarehouseError> {
+        self.warehouse.get_or_try_init(|| Warehouse::open(&self.plan)).await
+    }
+
+    /// Lets the warehouse go.
+    pub(crate) async fn close(self) {
+        if let Some(warehouse) = self.warehouse.into_inner() {
+            warehouse.close().await;
+        }
+    }
+
+    /// The data dates a fire at an instant has, per source.
+    pub(crate) fn days_at<'s>(
+        &self,
+        at: Timestamp,
+        sources: impl IntoIterator<Item = &'s Source>,
+    ) -> Vec<(SourceId, Date)> {
+        let zone = &self.plan.settings.zone;
+        let date = |source: &Source| schedule::data_date(source.data_date, source.calendar, zone, at);
+        sources.into_iter().map(|source| (source.id.clone(), date(source))).collect()
+    }
+
+    /// Opens the run in the ledger.
+    async fn open(&self, run_id: Uuid, order: &Order) -> Result<(), Failure> {
+        let mut session = self.warehouse().await?.session("opening a run").await?;
+        let now = self.clock.now();
+        ledger::start_run(&mut session, run_id, order.kind, order.scheduled_at, now).await?;
+        Ok(())
+    }
+
+    /// Sources -> raw objects and manifests, all sources at once.
+    async fn ingest(&self, run_id: Uuid, order: &Order, ledger_open: bool, watch: &Watch<'_>) -> Vec<Landed> {
+        let fetches = order.days.iter().map(|(source_id, data_date)| async move {
+            let already = order.kind != RunKind::Manual
+                && ledger_open
+                && self.is_published(source_id, *data_date).await;
+            let fetched = if already {
+                Fetched::PublishedAlready
+            } else {
+                match self.fetch(run_id, order, source_id, *data_date, watch).await {
+                    Ok(stored) => Fetched::Stored(Box::new(stored)),
+                    Err(error) => Fetched::Failed(error),
+                }
+            };
+            Landed { source_id: source_id.clone(), data_date: *data_date, fetched }
+        });
+        join_all(fetches).await
+    }
+
+    async fn is_published(&self, source_id: &SourceId, data_date: Date) -> bool {
+        let read = async {
+            let mut session = self.warehouse().await?.session("reading a day").await?;
+            ledger::is_published(&mut session, source_id, data_date).await
+        };
+        // When the ledger cannot say, fetching once more is harmless and not fetching is not.
+        read.await.unwrap_or(false)
+    }
+
+    async fn fetch(
+        &self,
+        run_id: Uuid,
+        order: &Order,
+        source_id: &SourceId,
+        data_date: Date,
+        watch: &Watch<'_>,
+    ) -> Result<StoredManifest, IngestError> {
+        let source = self.plan.source(source_id).expect("an order names sources of its plan");
+        let open = || RawStore::open(&self.plan.settings.raw);
+        let ingest = self
+            .ingest
+            .get_or_try_init(async || open().map(|store| Ingest::new(store, self.clock.clone())))
+            .await?;
+        let fetch_order = FetchOrder { data_date, scheduled_at: order.scheduled_at, run_id };
+        let told = |event| watch(RunEvent::Fetch { source_id, event });
+        ingest.fetch(source, &fetch_order, &told).await
+    }
+
+    /// Raw objects -> rows -> curated tables and ledger, in one transaction: what this run landed, and
+    /// what earlier ones left unpublished.
+    async fn publish(
+        &self,
+        run_id: Uuid,
+        landed: &[Landed],
+        watch: &Watch<'_>,
+    ) -> Result<RunReport, Failure> {
+        let mut session = self.warehouse().await?.session("publishing").await?;
+        let now = self.clock.now();
+        let mut pending = Vec::new();
+        let mut store = None;
+        match RawStore::open(&self.plan.settings.raw) {
+            Ok(opened) => {
+                for source in &self.plan.sources {
+                    pending.extend(self.unpublished(&mut session, &opened, source).await?);
+                }
+                store = Some(opened);
+            }
+            // Ingest has met the same store and says so for each day.
+            Err(error) if landed.is_empty() => return Err(error.into()),
+            Err(_) => {}
+        }
+        for landed in landed {
+            if let Fetched::Failed(error) = &landed.fetched {
+                let reason = one_line(error);
+                let (source_id, data_date) = (&landed.source_id, landed.data_date);
+                ledger::fail_day(&mut session, run_id, source_id, data_date, &reason, now).await?;
+            }
+        }
+        let Some(store) = store else { return Ok(RunReport::new(run_id)) };
+        let request = publish::Request { run_id, now, pending };
+        let read_rows = rows::reader(Arc::clone(&self.plan), store);
+        let told = |progress: publish::Progress<'_>| watch(RunEvent::Publish(progress));
+        let published =
+            publish::publish(&mut session, &self.plan, request, &read_rows, &told).await?;
+        let mut report = RunReport::new(run_id);
+        report.take(published, &self.plan);
+        Ok(report)
+    }
+
+    /// The fetches of a source that the ledger has not taken note of.
+    async fn unpublished(
+        &self,
+        session: &mut Session,
+        store: &RawStore,
+        source: &Source,
+    ) -> Result<Vec<PendingFetch>, Failure> {
+        let noted = ledger::noted_manifests(session, &self.plan, &source.id).await?;
+        let mut pending = Vec::new();
+        for key in store.manifest_keys(&source.id, None).await? {
+            if !noted.contains(&key) {
+                pending.push(pending_fetch(store.manifest(&key).await?));
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Closes the run in the ledger, and the report.
+    async fn finish(
+        &self,
+        run_id: Uuid,
+        order: &Order,
+        landed: &[Landed],
+        report: &mut RunReport,
+    ) -> Result<(), Failure> {
+        report.sources = landed.iter().map(|landed| landed.report(report)).collect();
+        let steps: Vec<Step> = report
+            .sources
+            .iter()
+            .map(|source| Step {
+                source_id: source.source.clone(),
+                data_date: source.data_date,
+                outcome: source.state.as_str(),
+                reason: source.reason.clone(),
+            })
+            .collect();
+        report.scheduled_at = order.scheduled_at;
+        let mut session = self.warehouse().await?.session("closing a run").await?;
+        ledger::finish_run(&mut session, run_id, &steps, self.clock.now()).await?;
+        Ok(())
+    }
+}
+
+impl Landed {
+    fn report(&self, run: &RunReport) -> SourceReport {
+        let mut report = SourceReport::new(self.source_id.clone(), self.data_date);
+        match &self.fetched {
+            Fetched::PublishedAlready => report.skipped("this day is published already"),
+            Fetched::Failed(error) => report.failed(one_line(error)),
+            Fetched::Stored(stored) => {
+                report.fetched(&stored.manifest);
+                match run.fetches.get(&stored.key) {
+                    Some(FetchResult::Published) => report.published(run),
+                    Some(FetchResult::Refused(reason) | FetchResult::Failed(reason)) => {
+                        report.failed(reason.clone());
+                    }
+                    None => report.failed("it was not published".to_owned()),
+                }
+            }
+        }
+        report
+    }
+}
+
+fn pending_fetch(stored: StoredManifest) -> PendingFetch {
+    let Manifest { id, source, data_date, entity, fetched_at, run_id, outcome, reason, rows, .. } =
+        stored.manifest;
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let (extracted, rejected) =
+        rows.map_or((0, 0), |rows| (count(rows.extracted), count(rows.rejected)));
+    PendingFetch {
+        manifest_key: stored.key,
+        fetch_id: id,
+        source_id: source,
+        data_date,
+        entity,
+        fetched_at,
+        run_id,
+        outcome: match outcome {
+            Outcome::Accepted => publish::Outcome::Accepted,
+            Outcome::Refused => publish::Outcome::Refused(reason.unwrap_or_default()),
+        },
+        extracted,
+        rejected,
+    }
+}
+
+/// What became of each fetch, by manifest key.
+pub(super) type FetchResults = BTreeMap<String, FetchResult>;

@@ -1,0 +1,113 @@
+//! Shows what a run is doing: bars on a terminal, plain lines elsewhere.
+//!
+//! In: [`RunEvent`]s. Out: standard error. Deliberately absent: results, which are the report's.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use daymark_ingest::FetchEvent;
+use daymark_plan::SourceId;
+use daymark_warehouse::publish;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::output;
+
+/// What a run is doing.
+#[derive(Debug)]
+pub(crate) enum RunEvent<'e> {
+    /// Something happened to a fetch.
+    Fetch {
+        /// Its source.
+        source_id: &'e SourceId,
+        /// What happened.
+        event: FetchEvent,
+    },
+    /// The publish went on.
+    Publish(publish::Progress<'e>),
+}
+
+/// Shows events.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Nothing is shown.
+    Quiet,
+    /// A line per event.
+    Lines,
+    /// A spinner per source and one for the publish.
+    Bars { all: MultiProgress, bars: Mutex<BTreeMap<String, ProgressBar>> },
+}
+
+impl Progress {
+    /// Bars on a terminal, lines elsewhere.
+    pub(crate) fn new() -> Self {
+        if std::io::stderr().is_terminal() {
+            Self::Bars { all: MultiProgress::new(), bars: Mutex::default() }
+        } else {
+            Self::Lines
+        }
+    }
+
+    /// Shows an event.
+    pub(crate) fn show(&self, event: &RunEvent<'_>) {
+        let (name, words) = words(event);
+        match self {
+            Self::Quiet => {}
+            Self::Lines if matches!(event, RunEvent::Fetch { event: FetchEvent::Received { .. }, .. }) => {}
+            Self::Lines => output::to_stderr(&format!("{name}: {words}\n")),
+            Self::Bars { all, bars } => {
+                let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
+                let bar = bars.entry(name.clone()).or_insert_with(|| {
+                    let bar = all.add(ProgressBar::new_spinner());
+                    let style = ProgressStyle::with_template("{spinner} {prefix:10} {msg} ({elapsed})");
+                    if let Ok(style) = style {
+                        bar.set_style(style);
+                    }
+                    bar.set_prefix(name);
+                    bar.enable_steady_tick(Duration::from_millis(100));
+                    bar
+                });
+                bar.set_message(words);
+            }
+        }
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn finish(&self) {
+        if let Self::Bars { bars, .. } = self {
+            for bar in bars.lock().unwrap_or_else(PoisonError::into_inner).values() {
+                bar.finish_and_clear();
+            }
+        }
+    }
+}
+
+fn words(event: &RunEvent<'_>) -> (String, String) {
+    match event {
+        RunEvent::Fetch { source_id, event } => (source_id.to_string(), fetch_words(event)),
+        RunEvent::Publish(progress) => ("publish".to_owned(), publish_words(progress)),
+    }
+}
+
+fn fetch_words(event: &FetchEvent) -> String {
+    match event {
+        FetchEvent::Attempt { number: 1, .. } => "fetching".to_owned(),
+        FetchEvent::Attempt { number, of } => format!("fetching, attempt {number} of {of}"),
+        FetchEvent::Received { bytes, announced: Some(all) } => format!("received {bytes} of {all} bytes"),
+        FetchEvent::Received { bytes, announced: None } => format!("received {bytes} bytes"),
+        FetchEvent::Waiting { wait, why } => {
+            format!("{why}; asking again in {:.1} s", wait.as_secs_f64())
+        }
+    }
+}
+
+fn publish_words(progress: &publish::Progress<'_>) -> String {
+    match progress {
+        publish::Progress::Staging { source_id, data_date, table } => {
+            format!("staging {source_id} {data_date} for `{table}`")
+        }
+        publish::Progress::Writing { table } => format!("writing `{table}`"),
+        publish::Progress::Committing => "committing".to_owned(),
+    }
+}

@@ -1,0 +1,84 @@
+//! Hands the rows of a fetch from the raw store to the publish.
+//!
+//! In: a manifest's key. Out: a stream of COPY binary chunks, extracted from the archived bytes on a
+//! thread of their own while PostgreSQL takes them in; a few chunks at a time, so memory is bounded by
+//! the body. Deliberately absent: storing anything.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use daymark_extract::RowContext;
+use daymark_ingest::{Manifest, RawStore};
+use daymark_plan::{Plan, RowsSpec};
+use daymark_warehouse::publish::{RowStream, RowsError};
+use futures::future::BoxFuture;
+use futures::stream;
+use tokio::sync::mpsc;
+
+/// Chunks that may wait for PostgreSQL.
+const CHUNKS_AHEAD: usize = 4;
+
+/// The reader of rows of a plan's fetches.
+pub(super) fn reader(
+    plan: Arc<Plan>,
+    store: RawStore,
+) -> impl Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync {
+    move |key| {
+        let (plan, store) = (Arc::clone(&plan), store.clone());
+        Box::pin(async move { open(&plan, &store, &key).await })
+    }
+}
+
+async fn open(plan: &Plan, store: &RawStore, key: &str) -> Result<RowStream, RowsError> {
+    let manifest = store.manifest(key).await?.manifest;
+    let source = plan
+        .source(&manifest.source)
+        .ok_or_else(|| format!("the folder has no source `{}` any more", manifest.source))?;
+    let mut bodies = Vec::new();
+    for page in &manifest.pages {
+        bodies.push(store.read_page(page).await?);
+    }
+    let rows = source.rows.clone();
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = extract(&rows, &manifest, &bodies, &sender) {
+            // Whoever reads the rows has gone if this cannot be said, and needs no answer.
+            sender.blocking_send(Err(error)).unwrap_or_default();
+        }
+    });
+    Ok(Box::pin(stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    })))
+}
+
+fn extract(
+    rows: &RowsSpec,
+    manifest: &Manifest,
+    bodies: &[Bytes],
+    sender: &mpsc::Sender<Result<Bytes, RowsError>>,
+) -> Result<(), RowsError> {
+    let mut first_row = 0;
+    for body in bodies {
+        let context = RowContext {
+            fetch_id: manifest.id,
+            data_date: manifest.data_date,
+            fetched_at: manifest.fetched_at,
+            entity: manifest.entity.clone(),
+            first_row,
+        };
+        let mut extraction = daymark_extract::open(rows, body, context)?;
+        loop {
+            let mut chunk = BytesMut::new();
+            let more = extraction.next_chunk(&mut chunk)?;
+            if !chunk.is_empty() && sender.blocking_send(Ok(chunk.freeze())).is_err() {
+                return Ok(());
+            }
+            if !more {
+                break;
+            }
+        }
+        let summary = extraction.summary();
+        first_row += i64::try_from(summary.extracted + summary.rejected)?;
+    }
+    Ok(())
+}
