@@ -1,6 +1,5 @@
 //! Tells the tests whether the recorded responses lie beside the repository.
 
-#[expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
 fn main() {
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures");
     println!("cargo::rustc-check-cfg=cfg(has_shared)");

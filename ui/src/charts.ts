@@ -54,7 +54,11 @@ export async function drawAll(): Promise<void> {
       }
     }
   });
-  for (const { plot } of drawings) observer.observe(plot);
+  for (const { plot } of drawings) {
+    observer.observe(plot);
+    plot.addEventListener("pointerleave", () => hideTip(tip));
+  }
+  window.addEventListener("scroll", () => hideTip(tip), { passive: true });
 }
 
 function read(figure: HTMLElement): Drawing[] {
@@ -89,7 +93,6 @@ async function redraw(drawing: Drawing, theme: Theme, tip: HTMLElement): Promise
   view.tooltip((_handler: unknown, event: MouseEvent, _item: unknown, value: unknown) => {
     showTip(tip, event, typeof value === "string" ? rows[Number(value)] : undefined, data);
   });
-  plot.addEventListener("pointerleave", () => hideTip(tip));
   await view.runAsync();
   // A later redraw has overtaken this one.
   if (drawing.view !== view) return;

@@ -98,7 +98,7 @@ function describe(chart: Chart, rows: Row[]): string {
 }
 
 function xEncoding(chart: Chart, kind: XKind, width: number): XEncoding {
-  const tickCount = Math.max(3, Math.floor(width / 95));
+  const tickCount = Math.max(3, Math.floor(width / 62));
   const field = escapeField(chart.x);
   if (kind === "date" || kind === "timestamp") {
     return {
@@ -217,8 +217,11 @@ function lines(chart: Chart, theme: Theme, count: number): Layer[] {
         color: seriesColor(chart, theme),
         // The first series is the subject, the others are read against it.
         strokeWidth: {
-          condition: { test: `datum.${SERIES} == ${JSON.stringify(labelOf(chart, 0))}`, value: 2.25 },
-          value: 1.5,
+          condition: {
+            test: `datum.${SERIES} == ${JSON.stringify(labelOf(chart, 0))}`,
+            value: count > 150 ? 1.5 : 2.25,
+          },
+          value: count > 150 ? 1.25 : 1.5,
         },
       },
     },

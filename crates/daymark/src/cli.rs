@@ -19,7 +19,7 @@ use jiff::civil::Date;
 #[derive(Debug, Parser)]
 #[command(name = "daymark", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Log what happens inside, to standard error (twice: in detail). RUST_LOG overrides it.
+    /// Log what happens inside, to standard error (twice: in detail). `RUST_LOG` overrides it.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// What to do.

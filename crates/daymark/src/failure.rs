@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_cause_that_the_line_above_ends_with_is_said_once() {
-        let error = anyhow::anyhow!("no such file").context("cannot read: no such file").context("no plan");
+        let error =
+            anyhow::anyhow!("no such file").context("cannot read: no such file").context("no plan");
         assert_eq!(causes(error.as_ref()), ["cannot read: no such file"]);
         assert_eq!(one_line(error.as_ref()), "no plan: cannot read: no such file");
     }

@@ -5,16 +5,24 @@
 
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{ContentLineStyle, LineStyle, TableStyle};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
+
+/// A line under the header and nothing else: easy to read, easy to copy.
+const STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none().junction(' '))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .content_lines(ContentLineStyle::none().junction(' '));
 
 /// Starts the log on standard error: warnings only, unless asked for more.
 pub(crate) fn start_log(verbose: u8) {
     let default = match verbose {
-        // The wait for the embedded database is for the person who waits.
-        0 => "warn,daymark_warehouse::embedded=info",
-        1 => "info",
+        // The wait for the embedded database is for the person who waits; retries are told by the
+        // run's own progress; and the embedded server reports the end of each session as a trap.
+        0 => "warn,daymark_warehouse::embedded=info,daymark_ingest=error,oliphaunt_wasix=error",
+        1 => "info,oliphaunt_wasix=error",
         _ => "debug,hyper=info,h2=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
@@ -47,7 +55,9 @@ pub(crate) fn json(value: &impl Serialize) {
 /// A table; the columns named in `right` are set to the right, as numbers are.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(STYLE)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     for row in rows {
         table.add_row(row);
@@ -57,6 +67,6 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> S
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    text
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
 }

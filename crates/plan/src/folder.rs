@@ -4,6 +4,7 @@
 //! absent: anything that opens what the plan names.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ impl Environment {
 
     /// Given variables.
     pub fn of(variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let variables =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { variables }
     }
 
@@ -175,15 +177,22 @@ fn files(root: &Path, folder: &str, extension: &str, problems: &mut Vec<Problem>
         let name = match entry {
             Ok(entry) => entry.file_name().to_string_lossy().into_owned(),
             Err(error) => {
-                problems.push(Problem::new(folder, 0, format!("the folder cannot be read: {error}")));
+                problems.push(Problem::new(
+                    folder,
+                    0,
+                    format!("the folder cannot be read: {error}"),
+                ));
                 continue;
             }
         };
-        let Some(stem) = name.strip_suffix(extension).and_then(|stem| stem.strip_suffix('.')) else {
+        let Some(stem) = name.strip_suffix(extension).and_then(|stem| stem.strip_suffix('.'))
+        else {
             if !name.starts_with('.') {
                 let message = format!("`{name}` is not a `.{extension}` file");
-                problems.push(Problem::new(&format!("{folder}/{name}"), 0, message)
-                    .hint(format!("`{folder}/` holds `.{extension}` files only")));
+                problems.push(
+                    Problem::new(&format!("{folder}/{name}"), 0, message)
+                        .hint(format!("`{folder}/` holds `.{extension}` files only")),
+                );
             }
             continue;
         };
@@ -191,7 +200,11 @@ fn files(root: &Path, folder: &str, extension: &str, problems: &mut Vec<Problem>
         match read_file(root, &relative) {
             Ok(text) => found.push(FileText { stem: stem.to_owned(), relative, text }),
             Err(error) => {
-                problems.push(Problem::new(&relative, 0, format!("the file cannot be read: {error}")));
+                problems.push(Problem::new(
+                    &relative,
+                    0,
+                    format!("the file cannot be read: {error}"),
+                ));
             }
         }
     }
@@ -211,5 +224,8 @@ pub(crate) fn sha256_hex(text: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
 }

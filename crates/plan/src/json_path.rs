@@ -32,8 +32,8 @@ impl JsonPath {
         } else {
             format!("$.{text}")
         };
-        let query =
-            serde_json_path::JsonPath::parse(&absolute).map_err(|error| error.message().to_owned())?;
+        let query = serde_json_path::JsonPath::parse(&absolute)
+            .map_err(|error| error.message().to_owned())?;
         let steps = plain_steps(&absolute[1..]);
         Ok(Self { text: text.to_owned(), from_root, query, steps })
     }

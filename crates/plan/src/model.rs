@@ -78,7 +78,8 @@ pub(crate) fn read(
         }
         fits
     });
-    let write = choose(&mut section, "write", &[("upsert", Write::Upsert)], Some(Write::Upsert), problems);
+    let write =
+        choose(&mut section, "write", &[("upsert", Write::Upsert)], Some(Write::Upsert), problems);
     let key = section.required_strings("key", problems);
     let columns_line = section.line_of("columns");
     let mut columns = Vec::new();
@@ -88,8 +89,11 @@ pub(crate) fn read(
             let line = definitions.line_of(&name);
             if let Some(definition) = definitions.required_string(&name, problems) {
                 if definition.contains([';']) || definition.trim().is_empty() {
-                    let problem = definitions.problem(&name, format!("`{definition}` defines no column"));
-                    problems.push(problem.hint("PostgreSQL's own words, such as `double precision not null`"));
+                    let problem =
+                        definitions.problem(&name, format!("`{definition}` defines no column"));
+                    problems.push(
+                        problem.hint("PostgreSQL's own words, such as `double precision not null`"),
+                    );
                 }
                 columns.push(Column { name, definition, line });
             }

@@ -40,6 +40,7 @@ pub struct NamedQuery {
 /// A piece of a page.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(tag = "block", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a page has a few dozen blocks")]
 pub enum Block {
     /// Markdown between the code blocks.
     Prose {
@@ -175,7 +176,8 @@ fn front_matter<'t>(text: Text<'t>, page: &mut Page, problems: &mut Vec<Problem>
         return text;
     };
     let Some((front, body)) = rest.split_once("\n+++\n") else {
-        let problem = Problem::new(text.file, 1, "the front matter that starts with `+++` has no end");
+        let problem =
+            Problem::new(text.file, 1, "the front matter that starts with `+++` has no end");
         problems.push(problem.hint("end it with a line `+++`"));
         return text;
     };
@@ -282,11 +284,23 @@ fn chart(mut section: Section<'_>, line: usize, problems: &mut Vec<Problem>) -> 
     section.finish(problems);
     let query = query?;
     Some(Chart {
-        kind, query, title, caption, x, y, labels, low, high, x_title, y_title, format, x_format, tiles,
+        kind,
+        query,
+        title,
+        caption,
+        x,
+        y,
+        labels,
+        low,
+        high,
+        x_title,
+        y_title,
+        format,
+        x_format,
+        tiles,
         line,
     })
 }
-
 
 fn value_format(section: &mut Section<'_>, key: &str, problems: &mut Vec<Problem>) -> ValueFormat {
     let Some(mut table) = section.optional_table(key, problems) else {
@@ -303,8 +317,10 @@ fn check_references(page: &Page, problems: &mut Vec<Problem>) {
     for block in &page.blocks {
         let Block::Chart(chart) = block else { continue };
         if !page.queries.iter().any(|query| query.name == chart.query) {
-            let message = format!("the chart draws `{}`, which is no query of this page", chart.query);
-            let hint = did_you_mean(&chart.query, page.queries.iter().map(|query| query.name.as_str()));
+            let message =
+                format!("the chart draws `{}`, which is no query of this page", chart.query);
+            let hint =
+                did_you_mean(&chart.query, page.queries.iter().map(|query| query.name.as_str()));
             problems.push(Problem::new(&page.file, chart.line, message).hint(hint));
         }
     }

@@ -74,7 +74,8 @@ impl PlanError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoFolder { .. } => Some(
-                "give the folder with `--pipeline DIR`; `daymark init DIR` writes a new one".to_owned(),
+                "give the folder with `--pipeline DIR`; `daymark init DIR` writes a new one"
+                    .to_owned(),
             ),
             Self::Problems { .. } => None,
         }

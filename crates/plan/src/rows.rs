@@ -136,7 +136,8 @@ pub const SYSTEM_COLUMNS: [(&str, &str); 5] = [
 impl RowsSpec {
     /// The columns of `raw_<source>`, in the order extraction writes them, with their types.
     pub fn raw_columns(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        let fields = self.fields.iter().map(|field| (field.name.as_str(), field.field_type.postgres()));
+        let fields =
+            self.fields.iter().map(|field| (field.name.as_str(), field.field_type.postgres()));
         SYSTEM_COLUMNS.into_iter().chain(fields)
     }
 }
@@ -167,9 +168,11 @@ pub(crate) fn read(mut section: Section<'_>, problems: &mut Vec<Problem>) -> Opt
             fields.extend(field(&mut table, name, problems));
         }
         if fields.is_empty() && table.keys().is_empty() {
-            problems.push(table.problem_here("`[rows.fields]` maps no field").hint(
-                "add at least one, such as `date = { path = \"time\", type = \"date\" }`",
-            ));
+            problems.push(
+                table.problem_here("`[rows.fields]` maps no field").hint(
+                    "add at least one, such as `date = { path = \"time\", type = \"date\" }`",
+                ),
+            );
         }
     }
     section.finish(problems);

@@ -66,8 +66,11 @@ impl<'t> Section<'t> {
 
     /// The keys of the table in the order of the file.
     pub(crate) fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<_> =
-            self.table.iter().map(|(key, _)| (key.span().start, key.get_ref().to_string())).collect();
+        let mut keys: Vec<_> = self
+            .table
+            .iter()
+            .map(|(key, _)| (key.span().start, key.get_ref().to_string()))
+            .collect();
         keys.sort();
         keys.into_iter().map(|(_, key)| key).collect()
     }
@@ -113,7 +116,11 @@ impl<'t> Section<'t> {
     }
 
     /// A string that may be absent.
-    pub(crate) fn optional_string(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<String> {
+    pub(crate) fn optional_string(
+        &mut self,
+        key: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<String> {
         let value = self.get(key)?.get_ref();
         if value.as_str().is_none() {
             problems.push(self.wrong_type(key, "a string", value));
@@ -122,7 +129,11 @@ impl<'t> Section<'t> {
     }
 
     /// A string that must be there.
-    pub(crate) fn required_string(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<String> {
+    pub(crate) fn required_string(
+        &mut self,
+        key: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<String> {
         if !self.has(key) {
             self.known.push(key.to_owned());
             problems.push(self.missing(key));
@@ -177,7 +188,9 @@ impl<'t> Section<'t> {
     ) -> Option<u32> {
         let value = self.get(key)?.get_ref();
         let number = match value {
-            DeValue::Integer(integer) => u32::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            DeValue::Integer(integer) => {
+                u32::from_str_radix(integer.as_str(), integer.radix()).ok()
+            }
             _ => None,
         };
         let number = number.filter(|number| accepted.contains(number));
@@ -258,7 +271,11 @@ impl<'t> Section<'t> {
                 DeValue::Float(float) => float.as_str().to_owned(),
                 DeValue::Boolean(boolean) => boolean.to_string(),
                 other => {
-                    problems.push(table.wrong_type(&name, "a string, a number or a boolean", other));
+                    problems.push(table.wrong_type(
+                        &name,
+                        "a string, a number or a boolean",
+                        other,
+                    ));
                     continue;
                 }
             };
@@ -267,17 +284,32 @@ impl<'t> Section<'t> {
         texts
     }
 
-    fn enter(&self, key: &str, value: &'t Spanned<DeValue<'t>>, index: Option<usize>) -> Option<Self> {
+    fn enter(
+        &self,
+        key: &str,
+        value: &'t Spanned<DeValue<'t>>,
+        index: Option<usize>,
+    ) -> Option<Self> {
         let name = match index {
             Some(index) => format!("{}[{index}]", self.full(key)),
             None => self.full(key),
         };
         let table = value.get_ref().as_table()?;
-        Some(Self { text: self.text, table, offset: value.span().start, path: name, known: Vec::new() })
+        Some(Self {
+            text: self.text,
+            table,
+            offset: value.span().start,
+            path: name,
+            known: Vec::new(),
+        })
     }
 
     /// A table that may be absent.
-    pub(crate) fn optional_table(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+    pub(crate) fn optional_table(
+        &mut self,
+        key: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
         let value = self.get(key)?;
         let section = self.enter(key, value, None);
         if section.is_none() {
@@ -287,7 +319,11 @@ impl<'t> Section<'t> {
     }
 
     /// A table that must be there.
-    pub(crate) fn required_table(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+    pub(crate) fn required_table(
+        &mut self,
+        key: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
         if !self.has(key) {
             self.known.push(key.to_owned());
             problems.push(self.missing(key));

@@ -129,7 +129,9 @@ pub(crate) fn read(
     let name = section.required_string("name", problems).filter(|name| {
         let fits = !name.is_empty()
             && name.len() <= 60
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b));
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b));
         if !fits {
             let problem = section.problem("name", format!("`name` is `{name}`"));
             problems.push(problem.hint("accepted: a-z, 0-9, - and _, at most 60 characters"));
@@ -150,16 +152,20 @@ pub(crate) fn read(
 fn read_schedule(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Schedule> {
     let zone = section.required_string("time_zone", problems);
     let expression = section.required_string("schedule", problems);
-    let (zone, expression) = (zone?, expression?);
-    if TimeZone::get(&zone).is_err() {
+    // Without a zone the expression is judged all the same.
+    let known = zone.as_deref().filter(|zone| TimeZone::get(zone).is_ok());
+    let parsed = expression.map(|expression| {
+        let parsed = Schedule::parse(&expression, known.unwrap_or("UTC"));
+        parsed.map_err(|reason| format!("`schedule` is `{expression}`: {reason}"))
+    });
+    if let (Some(zone), None) = (&zone, known) {
         let problem = section.problem("time_zone", format!("`time_zone` is `{zone}`"));
-        problems.push(problem.hint("accepted: an IANA zone name such as `America/New_York` or `UTC`"));
-        return None;
+        problems
+            .push(problem.hint("accepted: an IANA zone name such as `America/New_York` or `UTC`"));
     }
-    match Schedule::parse(&expression, &zone) {
-        Ok(schedule) => Some(schedule),
-        Err(reason) => {
-            let message = format!("`schedule` is `{expression}`: {reason}");
+    match parsed? {
+        Ok(schedule) => known.map(|_| schedule),
+        Err(message) => {
             problems.push(section.problem("schedule", message).hint(
                 "accepted: cron(minute hour day-of-month month day-of-week year), such as \
                  `cron(0 8 * * ? *)` for every day at 08:00",
@@ -207,7 +213,9 @@ fn read_raw(
         }
         _ => {
             let message = format!("the raw store is `{word}`");
-            problems.push(Problem { message, ..at }.hint("accepted: `file:DIR`, such as `file:.daymark/raw`"));
+            problems.push(
+                Problem { message, ..at }.hint("accepted: `file:DIR`, such as `file:.daymark/raw`"),
+            );
             None
         }
     }
@@ -221,7 +229,8 @@ fn read_database(
 ) -> Option<(DatabaseUrl, String)> {
     let mut table = section.optional_table("database", problems);
     let found = setting(table.as_mut(), "url", "DAYMARK_DATABASE_URL", environment, problems);
-    let schema = setting(table.as_mut(), "schema", "DAYMARK_DATABASE_SCHEMA", environment, problems);
+    let schema =
+        setting(table.as_mut(), "schema", "DAYMARK_DATABASE_SCHEMA", environment, problems);
     if let Some(table) = table {
         table.finish(problems);
     }
@@ -232,7 +241,8 @@ fn read_database(
             if database.is_none() {
                 // The word may hold a password, so it is not repeated.
                 let message = "the database URL is neither embedded nor PostgreSQL's".to_owned();
-                let hint = "accepted: `embedded:`, `embedded:DIR` or `postgres://USER@HOST/DATABASE`";
+                let hint =
+                    "accepted: `embedded:`, `embedded:DIR` or `postgres://USER@HOST/DATABASE`";
                 problems.push(Problem { message, ..at }.hint(hint));
             }
             database
@@ -241,10 +251,13 @@ fn read_database(
     let schema = match schema {
         None => Some("public".to_owned()),
         Some((word, at)) => {
-            let fits = crate::sql_text::is_identifier(&word) && word != "daymark" && !word.starts_with("pg_");
+            let fits = crate::sql_text::is_identifier(&word)
+                && word != "daymark"
+                && !word.starts_with("pg_");
             if !fits {
                 let message = format!("`database.schema` is `{word}`");
-                let hint = "accepted: a-z, 0-9 and _, a letter first; `daymark` is the ledger's own";
+                let hint =
+                    "accepted: a-z, 0-9 and _, a letter first; `daymark` is the ledger's own";
                 problems.push(Problem { message, ..at }.hint(hint));
             }
             fits.then_some(word)
@@ -261,7 +274,8 @@ fn read_dashboard(
 ) -> Option<Dashboard> {
     let mut table = section.optional_table("dashboard", problems);
     let title = table.as_mut().and_then(|table| table.optional_string("title", problems));
-    let listen = setting(table.as_mut(), "listen", "DAYMARK_DASHBOARD_LISTEN", environment, problems);
+    let listen =
+        setting(table.as_mut(), "listen", "DAYMARK_DASHBOARD_LISTEN", environment, problems);
     if let Some(table) = table {
         table.finish(problems);
     }
@@ -271,7 +285,10 @@ fn read_dashboard(
             let address = word.parse().ok();
             if address.is_none() {
                 let message = format!("`dashboard.listen` is `{word}`");
-                problems.push(Problem { message, ..at }.hint("accepted: ADDRESS:PORT, such as `127.0.0.1:8080`"));
+                problems.push(
+                    Problem { message, ..at }
+                        .hint("accepted: ADDRESS:PORT, such as `127.0.0.1:8080`"),
+                );
             }
             address
         }

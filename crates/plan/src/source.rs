@@ -14,7 +14,9 @@ use crate::schedule::{Calendar, DataDateRule};
 use crate::section::{Section, Text, choose};
 
 /// The id of a source: `[a-z][a-z0-9_]*`, part of table names and raw keys.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct SourceId(String);
 
@@ -161,7 +163,8 @@ pub(crate) fn read(stem: &str, text: Text<'_>, problems: &mut Vec<Problem>) -> O
     };
     let retry = read_retry(section.optional_table("retry", problems), problems);
     let expect = read_expect(section.optional_table("expect", problems), problems);
-    let rows = section.required_table("rows", problems).and_then(|table| rows::read(table, problems));
+    let rows =
+        section.required_table("rows", problems).and_then(|table| rows::read(table, problems));
     section.finish(problems);
     Some(Source {
         id: id?,
@@ -204,17 +207,35 @@ fn read_request(mut section: Section<'_>, problems: &mut Vec<Problem>) -> Option
             }
             Err(reason) => {
                 let message = format!("`request.url` is not an address: {reason}");
-                problems.push(section.problem("url", message).hint("such as `https://api.example.com/v1/x`"));
+                problems.push(
+                    section.problem("url", message).hint("such as `https://api.example.com/v1/x`"),
+                );
                 None
             }
         }
     });
     let query = section.optional_texts("query", problems);
     let headers = section.optional_texts("headers", problems);
-    let seconds = |section: &mut Section<'_>, key: &str, default: f64, problems: &mut Vec<Problem>| {
-        let seconds = section.optional_number(key, 0.05..=3600.0, problems);
-        Duration::from_secs_f64(seconds.unwrap_or(default))
-    };
+    for (name, value) in &headers {
+        // RFC 9110, sections 5.1 and 5.5: a token, and visible text.
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty()
+            || !name.bytes().all(token)
+            || value.bytes().any(|byte| byte.is_ascii_control())
+        {
+            // The value may be a secret, so it is not repeated.
+            let problem =
+                section.problem("headers", format!("`{name}` is not a header that can be sent"));
+            problems.push(
+                problem.hint("accepted: a name of letters, digits and -, and a value on one line"),
+            );
+        }
+    }
+    let seconds =
+        |section: &mut Section<'_>, key: &str, default: f64, problems: &mut Vec<Problem>| {
+            let seconds = section.optional_number(key, 0.05..=3600.0, problems);
+            Duration::from_secs_f64(seconds.unwrap_or(default))
+        };
     let connect_timeout = seconds(&mut section, "connect_timeout_seconds", 10.0, problems);
     let read_timeout = seconds(&mut section, "read_timeout_seconds", 30.0, problems);
     let max_mib = section.optional_whole("max_mebibytes", 1..=4096, problems).unwrap_or(64);
@@ -231,7 +252,7 @@ fn read_request(mut section: Section<'_>, problems: &mut Vec<Problem>) -> Option
 
 fn read_retry(section: Option<Section<'_>>, problems: &mut Vec<Problem>) -> Retry {
     let mut retry =
-        Retry { attempts: 4, total: Duration::from_secs(60), base: Duration::from_secs(1) };
+        Retry { attempts: 4, total: Duration::from_mins(1), base: Duration::from_secs(1) };
     let Some(mut section) = section else { return retry };
     if let Some(attempts) = section.optional_whole("attempts", 1..=100, problems) {
         retry.attempts = attempts;

@@ -18,7 +18,8 @@ pub(crate) fn is_identifier(word: &str) -> bool {
 pub(crate) fn check_column_name(section: &Section<'_>, name: &str, problems: &mut Vec<Problem>) {
     if !is_identifier(name) {
         let problem = section.problem(name, format!("`{name}` cannot be a column"));
-        problems.push(problem.hint("accepted: a-z, 0-9 and _, a letter first, at most 63 characters"));
+        problems
+            .push(problem.hint("accepted: a-z, 0-9 and _, a letter first, at most 63 characters"));
     } else if name.starts_with('_') {
         let problem = section.problem(name, format!("the column `{name}` starts with `_`"));
         problems.push(problem.hint("names that start with `_` are daymark's own columns"));
@@ -117,7 +118,9 @@ fn skip_quoted(text: &str, quote: char) -> (&str, &str) {
 fn dollar_quoted(text: &str) -> Option<&str> {
     let after = text.strip_prefix('$')?;
     let (tag, _) = after.split_once('$')?;
-    if !tag.chars().all(|c| c.is_alphanumeric() || c == '_') || tag.starts_with(|c: char| c.is_ascii_digit()) {
+    if !tag.chars().all(|c| c.is_alphanumeric() || c == '_')
+        || tag.starts_with(|c: char| c.is_ascii_digit())
+    {
         return None;
     }
     let fence = format!("${tag}$");
@@ -144,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_leading_comment_and_the_query_know_their_lines() {
-        let text = Text { file: "m.sql", text: "/* model\ntable = \"t\"\n*/\nselect 1", first_line: 1 };
+        let text =
+            Text { file: "m.sql", text: "/* model\ntable = \"t\"\n*/\nselect 1", first_line: 1 };
         let (comment, query) = leading_comment(text, "model").unwrap();
         assert_eq!((comment.text, comment.first_line), ("\ntable = \"t\"\n", 1));
         assert_eq!((query.text, query.first_line), ("\nselect 1", 3));

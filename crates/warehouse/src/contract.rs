@@ -15,8 +15,11 @@ use crate::session::Session;
 use crate::sql::{ident, list, qualified};
 
 /// The columns every curated table has beside its contract's, with their types.
-pub(crate) const SYSTEM_COLUMNS: [(&str, &str); 3] =
-    [("_fetch_id", "uuid not null"), ("_fetch_row", "bigint not null"), ("_publish_id", "bigint not null")];
+pub(crate) const SYSTEM_COLUMNS: [(&str, &str); 3] = [
+    ("_fetch_id", "uuid not null"),
+    ("_fetch_row", "bigint not null"),
+    ("_publish_id", "bigint not null"),
+];
 
 /// What PostgreSQL refused of the folder.
 #[derive(Debug, Default)]
@@ -37,7 +40,9 @@ pub async fn ensure(session: &mut Session, plan: &Plan) -> Result<Refused, Wareh
     for source in &plan.sources {
         let models: Vec<&Model> = plan.models_of(&source.id).collect();
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
-        match ensure_models(&mut savepoint, &schema, source.id.as_str(), &source.rows, &models).await? {
+        match ensure_models(&mut savepoint, &schema, source.id.as_str(), &source.rows, &models)
+            .await?
+        {
             Ok(()) => savepoint.commit().await.map_err(&doing)?,
             Err(failure) => {
                 savepoint.rollback().await.map_err(&doing)?;
@@ -118,7 +123,8 @@ async fn ensure_table(
     let statement = match (exists, known) {
         (true, None) => {
             let message = format!("the table `{}` exists and is not daymark's", model.table);
-            let hint = "rename that table or the model's; daymark never touches a table it did not make";
+            let hint =
+                "rename that table or the model's; daymark never touches a table it did not make";
             return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
         }
         (true, Some(known)) => match additions(model, &known) {
@@ -136,7 +142,8 @@ async fn ensure_table(
         return Ok(Err(Failure { line, ..failure }));
     }
     let names: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).collect();
-    let definitions: Vec<&str> = model.columns.iter().map(|column| column.definition.as_str()).collect();
+    let definitions: Vec<&str> =
+        model.columns.iter().map(|column| column.definition.as_str()).collect();
     transaction
         .execute(
             "insert into daymark.contract (table_name, source_file, key_columns, column_names, column_definitions)
@@ -171,7 +178,10 @@ fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> {
 fn alter_table<'m>(added: &[&'m Column], table: &str) -> Definition<'m> {
     let columns: Vec<String> =
         added.iter().map(|column| format!("add column {}", define(column))).collect();
-    Definition { text: format!("alter table {table}\n{}", columns.join(",\n")), columns: added.to_vec() }
+    Definition {
+        text: format!("alter table {table}\n{}", columns.join(",\n")),
+        columns: added.to_vec(),
+    }
 }
 
 fn define(column: &Column) -> String {
@@ -187,12 +197,19 @@ fn additions<'m>(model: &'m Model, known: &Known) -> Result<Vec<&'m Column>, Fai
         )
     };
     if known.key != model.key {
-        let message = format!("the key changed from ({}) to ({})", known.key.join(", "), model.key.join(", "));
+        let message = format!(
+            "the key changed from ({}) to ({})",
+            known.key.join(", "),
+            model.key.join(", ")
+        );
         return Err(refuse(model.columns_line, message));
     }
     for name in known.columns.keys() {
         if !model.columns.iter().any(|column| column.name == *name) {
-            let message = format!("the table `{}` has the column `{name}`, which the contract lacks", model.table);
+            let message = format!(
+                "the table `{}` has the column `{name}`, which the contract lacks",
+                model.table
+            );
             return Err(refuse(model.columns_line, message));
         }
     }
@@ -256,7 +273,8 @@ async fn check_query(
     }
     for name in ["_fetch_id", "_fetch_row"] {
         if !found.contains(&name) {
-            let message = format!("the query yields no `{name}`, so a row could not name where it came from");
+            let message =
+                format!("the query yields no `{name}`, so a row could not name where it came from");
             let hint = format!("select `_fetch_id, _fetch_row` from raw_{}", model.source);
             return Ok(Err(Failure::new(&model.file, model.sql_line, message).hint(hint)));
         }
@@ -306,14 +324,16 @@ async fn ensure_marts(
         let statement = format!("{prefix}{}", mart.sql);
         if let Err(error) = savepoint.batch_execute(&statement).await {
             failures.push(
-                Failure::of(error, &mart.file, &statement, &prefix, mart.sql_line).map_err(&doing)?,
+                Failure::of(error, &mart.file, &statement, &prefix, mart.sql_line)
+                    .map_err(&doing)?,
             );
             savepoint.rollback().await.map_err(&doing)?;
             continue;
         }
         if let Some(description) = &mart.description {
             let text = description.replace('\'', "''");
-            let statement = format!("comment on view {} is '{text}'", qualified(schema, &mart.name));
+            let statement =
+                format!("comment on view {} is '{text}'", qualified(schema, &mart.name));
             savepoint.batch_execute(&statement).await.map_err(&doing)?;
         }
         savepoint

@@ -76,15 +76,15 @@ impl Embedded {
                 // The host has just gone or has not opened its socket yet; look again who serves.
                 Err(_) if begun.elapsed() < TAKE_OVER => tokio::time::sleep(LOOK).await,
                 Err(cause) if self.is_host() => {
-                    return Err(WarehouseError::Start {
-                        directory: self.directory.clone(),
-                        cause: cause.into(),
-                    });
+                    return Err(WarehouseError::Start { directory: self.directory.clone(), cause });
                 }
                 Err(_) => {
                     return Err(WarehouseError::InUse {
                         directory: self.directory.clone(),
-                        holder: self.holder().map(|holder| format!(": {holder}")).unwrap_or_default(),
+                        holder: self
+                            .holder()
+                            .map(|holder| format!(": {holder}"))
+                            .unwrap_or_default(),
                     });
                 }
             }
@@ -134,11 +134,13 @@ impl Embedded {
             Err(fs::TryLockError::WouldBlock) => return Ok(()),
             Err(fs::TryLockError::Error(cause)) => return Err(start(cause.into())),
         }
-        self.note_host(&mut lock).map_err(|cause| start(cause.into()))?;
+        note_host(&mut lock).map_err(|cause| start(cause.into()))?;
         let sockets = self.socket_directory().map_err(|cause| start(cause.into()))?;
         // We hold the lock, so a socket that is there belongs to a host that died.
         match fs::remove_file(sockets.join(".s.PGSQL.5432")) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(start(cause.into())),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(start(cause.into()));
+            }
             _ => {}
         }
         let server = OliphauntServer::builder()
@@ -151,7 +153,10 @@ impl Embedded {
                 Ok(())
             }
             Err(error) if error.to_string().contains("already in use") => {
-                Err(WarehouseError::InUse { directory: self.directory.clone(), holder: String::new() })
+                Err(WarehouseError::InUse {
+                    directory: self.directory.clone(),
+                    holder: String::new(),
+                })
             }
             Err(error) => Err(start(Box::new(error))),
         }
@@ -185,8 +190,8 @@ impl Embedded {
         let mut directory = self.directory.join("socket");
         if directory.join(".s.PGSQL.5432").as_os_str().len() > LONGEST_SOCKET_PATH {
             let digest = Sha256::digest(self.directory.as_os_str().as_encoded_bytes());
-            let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            directory = std::env::temp_dir().join(format!("daymark-{name}"));
+            let name = u64::from_be_bytes(digest[..8].try_into().expect("a SHA-256 has 32 bytes"));
+            directory = std::env::temp_dir().join(format!("daymark-{name:016x}"));
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let metadata = fs::symlink_metadata(&directory)?;
@@ -196,12 +201,6 @@ impl Embedded {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
         Ok(directory)
-    }
-
-    fn note_host(&self, lock: &mut File) -> io::Result<()> {
-        lock.set_len(0)?;
-        lock.rewind()?;
-        writeln!(lock, "process {}", std::process::id())
     }
 
     fn session_note(&self) -> PathBuf {
@@ -222,4 +221,11 @@ impl Embedded {
             Some(text.trim().to_owned()).filter(|text| !text.is_empty())
         })
     }
+}
+
+/// Writes into the lock who holds it, for others' messages.
+fn note_host(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "process {}", std::process::id())
 }

@@ -140,9 +140,9 @@ impl Failure {
             Some(ErrorPosition::Original(position)) => {
                 let at = usize::try_from(*position).unwrap_or(usize::MAX).saturating_sub(1);
                 let before: String = statement.chars().take(at).collect();
-                before.strip_prefix(prefix).map_or(0, |in_query| {
-                    query_line + in_query.matches('\n').count()
-                })
+                before
+                    .strip_prefix(prefix)
+                    .map_or(0, |in_query| query_line + in_query.matches('\n').count())
             }
             _ => 0,
         };

@@ -164,7 +164,14 @@ pub async fn finish_run(
                 "insert into daymark.step (run_id, source_id, data_date, outcome, reason, at)
                  values ($1, $2, $3, $4, $5, $6)
                  on conflict (run_id, source_id, data_date) do nothing",
-                &[&run_id, &step.source_id.as_str(), &step.data_date, &step.outcome, &step.reason, &now],
+                &[
+                    &run_id,
+                    &step.source_id.as_str(),
+                    &step.data_date,
+                    &step.outcome,
+                    &step.reason,
+                    &now,
+                ],
             )
             .await
             .map_err(&doing)?;
@@ -342,7 +349,8 @@ pub(crate) async fn days(
     let mut sources = Vec::new();
     for source in &plan.sources {
         let first = source.start.or_else(|| first_days.get(source.id.as_str()).copied());
-        let latest_due = due(source);
+        // A source without any attempt and without a start owes nothing yet.
+        let latest_due = first.and_then(|_| due(source));
         let mut days = Vec::new();
         let mut date = first.map_or(to, |first| first.max(from));
         while date <= to {

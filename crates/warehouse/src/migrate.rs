@@ -15,7 +15,11 @@ mod embedded {
 const CURRENT: i32 = 1;
 
 /// Migrates when the ledger is not current, and takes the database for the pipeline `name`.
-pub(crate) async fn ensure(client: &mut Client, name: &str, url: &str) -> Result<(), WarehouseError> {
+pub(crate) async fn ensure(
+    client: &mut Client,
+    name: &str,
+    url: &str,
+) -> Result<(), WarehouseError> {
     if version(client).await? != Some(CURRENT) {
         client
             .batch_execute("create schema if not exists daymark")
@@ -50,6 +54,9 @@ async fn version(client: &Client) -> Result<Option<i32>, WarehouseError> {
     if !exists {
         return Ok(None);
     }
-    let row = client.query_one("select max(version) from daymark.migration", &[]).await.map_err(&doing)?;
+    let row = client
+        .query_one("select max(version) from daymark.migration", &[])
+        .await
+        .map_err(&doing)?;
     Ok(row.get(0))
 }

@@ -4,6 +4,7 @@
 //! Everything runs in a read-only transaction that is rolled back. A DATE never passes through a time
 //! zone here (DESIGN.md promise 6). Deliberately absent: writing, and caching.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use daymark_plan::{Plan, Source, SourceId};
@@ -142,14 +143,22 @@ impl Reader {
     }
 
     /// Runs one query without parameters.
-    pub async fn query(&self, sql: &str) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
+    pub async fn query(
+        &self,
+        sql: &str,
+    ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
         let queries = [ReadQuery { sql: sql.to_owned(), params: Vec::new() }];
         let mut results = self.queries(&queries).await?;
         Ok(results.pop().expect("one result for one query"))
     }
 
     /// The days of every source from `from` to `to`, both included.
-    pub async fn days(&self, plan: &Plan, from: Date, to: Date) -> Result<Vec<SourceDays>, WarehouseError> {
+    pub async fn days(
+        &self,
+        plan: &Plan,
+        from: Date,
+        to: Date,
+    ) -> Result<Vec<SourceDays>, WarehouseError> {
         let mut session = self.warehouse.session("reading the ledger").await?;
         ledger::days(session.client(), plan, from, to, self.due.as_ref()).await
     }
@@ -185,7 +194,11 @@ async fn run(
     let params: Vec<&(dyn ToSql + Sync)> =
         query.params.iter().map(|date| date as &(dyn ToSql + Sync)).collect();
     if statement.params().len() != params.len() {
-        let message = format!("the query has {} parameters; {} are given", statement.params().len(), params.len());
+        let message = format!(
+            "the query has {} parameters; {} are given",
+            statement.params().len(),
+            params.len()
+        );
         return Ok(Err(QueryError { message, line: None }));
     }
     let rows = match transaction.query(&statement, &params).await {
@@ -237,9 +250,13 @@ fn query_error(error: tokio_postgres::Error, sql: &str) -> Result<QueryError, Wa
 
 fn kind(kind: &Type) -> ColumnKind {
     match *kind {
-        Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC | Type::OID => {
-            ColumnKind::Number
-        }
+        Type::INT2
+        | Type::INT4
+        | Type::INT8
+        | Type::FLOAT4
+        | Type::FLOAT8
+        | Type::NUMERIC
+        | Type::OID => ColumnKind::Number,
         Type::DATE => ColumnKind::Date,
         Type::TIMESTAMP | Type::TIMESTAMPTZ => ColumnKind::Timestamp,
         Type::BOOL => ColumnKind::Boolean,
@@ -278,7 +295,9 @@ fn value(row: &Row, index: usize) -> Result<Value, tokio_postgres::Error> {
         Type::UUID => get(row, index, |v: uuid::Uuid| v.to_string().into()),
         Type::JSON | Type::JSONB => get(row, index, |v: Value| v),
         Type::VOID => Ok(Value::Null),
-        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => get(row, index, |v: Vec<Option<String>>| v.into()),
+        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => {
+            get(row, index, |v: Vec<Option<String>>| v.into())
+        }
         _ => get(row, index, |v: AnyText| v.0.into()),
     }
 }
@@ -287,7 +306,10 @@ fn value(row: &Row, index: usize) -> Result<Value, tokio_postgres::Error> {
 struct AnyText(String);
 
 impl<'a> FromSql<'a> for AnyText {
-    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+    fn from_sql(
+        kind: &Type,
+        raw: &'a [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         match String::from_sql(&Type::TEXT, raw) {
             Ok(text) => Ok(Self(text)),
             Err(_) => Err(format!("the type `{kind}` cannot be shown").into()),
@@ -295,7 +317,8 @@ impl<'a> FromSql<'a> for AnyText {
     }
 
     fn accepts(kind: &Type) -> bool {
-        <String as FromSql<'_>>::accepts(kind) || matches!(kind.kind(), tokio_postgres::types::Kind::Enum(_))
+        <String as FromSql<'_>>::accepts(kind)
+            || matches!(kind.kind(), tokio_postgres::types::Kind::Enum(_))
     }
 }
 
@@ -342,14 +365,15 @@ impl<'a> FromSql<'a> for Numeric {
         }
         for position in 0..=weight {
             let group = digit(position);
-            text.push_str(&if position == 0 { group.to_string() } else { format!("{group:04}") });
+            let width = if position == 0 { 1 } else { 4 };
+            write!(text, "{group:0width$}")?;
         }
         let scale = usize::from(scale);
         if scale > 0 {
             let mut fraction = String::new();
             let mut position = weight + 1;
             while fraction.len() < scale {
-                fraction.push_str(&format!("{:04}", digit(position)));
+                write!(fraction, "{:04}", digit(position))?;
                 position += 1;
             }
             fraction.truncate(scale);

@@ -118,7 +118,11 @@ impl Warehouse {
                         .map_err(WarehouseError::statement("opening a session"))?;
                     guard.open = Some(Open { client, since: Instant::now() });
                 }
-                Held::Embedded { embedded: embedded.clone(), slot: Arc::clone(slot), guard: Some(guard) }
+                Held::Embedded {
+                    embedded: embedded.clone(),
+                    slot: Arc::clone(slot),
+                    guard: Some(guard),
+                }
             }
             Backend::Server(pool) => {
                 let object = pool.get().await.map_err(|cause| WarehouseError::Connect {
@@ -206,16 +210,17 @@ fn pool(url: &str, shown: &str) -> Result<Pool, WarehouseError> {
         url: shown.to_owned(),
         cause,
     };
-    let mut config: tokio_postgres::Config = url.parse().map_err(|cause| connect(Box::new(cause)))?;
+    let mut config: tokio_postgres::Config =
+        url.parse().map_err(|cause| connect(Box::new(cause)))?;
     config.connect_timeout(CONNECT_TIMEOUT).application_name("daymark");
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_config(config, NoTls, recycling);
     Pool::builder(manager)
         .max_size(POOL_SIZE)
         .post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move {
-                client.batch_execute(SETTINGS).await.map_err(HookError::Backend)
-            })
+            Box::pin(
+                async move { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) },
+            )
         }))
         .build()
         .map_err(|cause| connect(Box::new(cause)))

@@ -15,6 +15,7 @@ pub(crate) fn qualified(schema: &str, name: &str) -> String {
 
 /// Quoted identifiers, each behind a prefix such as `staged.`, with commas between.
 pub(crate) fn list<'n>(prefix: &str, names: impl IntoIterator<Item = &'n str>) -> String {
-    let items: Vec<String> = names.into_iter().map(|name| format!("{prefix}{}", ident(name))).collect();
+    let items: Vec<String> =
+        names.into_iter().map(|name| format!("{prefix}{}", ident(name))).collect();
     items.join(", ")
 }

@@ -118,7 +118,8 @@ pub(crate) fn respond(dashboard: &Dashboard, result: Result<Response, Refusal>) 
         Refusal::Unknown => (
             StatusCode::NOT_FOUND,
             "Not here",
-            "There is nothing at this address. The pages of this dashboard are linked above.".to_owned(),
+            "There is nothing at this address. The pages of this dashboard are linked above."
+                .to_owned(),
         ),
         Refusal::BadAddress(sentence) => (StatusCode::BAD_REQUEST, "Not a range of days", sentence),
         Refusal::BadQuery(sentence) => {

@@ -112,7 +112,8 @@ pub(crate) fn parts(page: &Page, results: &[QueryResult], range: DateRange) -> V
             Block::Prose { markdown } => parts.push(Part::Prose(prose(markdown))),
             Block::Chart(chart) => {
                 charts += 1;
-                let asked = page.queries.iter().zip(results).find(|(query, _)| query.name == chart.query);
+                let asked =
+                    page.queries.iter().zip(results).find(|(query, _)| query.name == chart.query);
                 // `plan` refuses a chart of a query that is not there.
                 let Some((query, result)) = asked else { continue };
                 let found = result.as_ref().map_err(|error| where_it_failed(page, query, error));
@@ -210,7 +211,11 @@ fn figure(
         kind: kind_word(chart.kind),
         title: chart.title.clone().unwrap_or_else(|| words(&chart.query)),
         // With a failed query a caption would show its placeholders.
-        caption: chart.caption.as_ref().filter(|_| shown.is_some()).map(|text| format::fill(text, result)),
+        caption: chart
+            .caption
+            .as_ref()
+            .filter(|_| shown.is_some())
+            .map(|text| format::fill(text, result)),
         error,
         json: shown.filter(|_| !is_table).map(|result| drawn(chart, result)).unwrap_or_default(),
         table: shown.map(|result| table(chart, result)).unwrap_or_default(),
@@ -236,7 +241,8 @@ fn columns_of(chart: &Chart) -> Vec<&str> {
 fn missing_columns(chart: &Chart, found: &Result<&ResultTable, String>) -> Option<String> {
     let result = found.as_ref().ok()?;
     let tiles = chart.tiles.iter().map(|tile| tile.value.as_str());
-    let missing = columns_of(chart).into_iter().chain(tiles).find(|name| column(result, name).is_none())?;
+    let missing =
+        columns_of(chart).into_iter().chain(tiles).find(|name| column(result, name).is_none())?;
     let given: Vec<&str> = result.columns.iter().map(|column| column.name.as_str()).collect();
     Some(format!(
         "the query “{}” gives no column “{missing}”; it gives {}",
@@ -268,7 +274,9 @@ fn drawn(chart: &Chart, result: &ResultTable) -> String {
         let number = format::number_of(&row[index], result.columns[index].kind);
         match (&row[index], number) {
             (Value::String(_), Some(number)) => Value::from(number),
-            (Value::String(_), None) if result.columns[index].kind == ColumnKind::Number => Value::Null,
+            (Value::String(_), None) if result.columns[index].kind == ColumnKind::Number => {
+                Value::Null
+            }
             (value, _) => value.clone(),
         }
     };
@@ -348,5 +356,193 @@ fn kind_word(kind: ChartKind) -> &'static str {
         ChartKind::Lines => "lines",
         ChartKind::Scatter => "scatter",
         ChartKind::Table => "table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use daymark_plan::{Environment, load};
+    use jiff::civil::date;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The reference pipeline's page, as everybody gets it.
+    fn overview() -> Page {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/dc-markets");
+        let plan = load(folder.as_ref(), &Environment::of([])).unwrap();
+        plan.pages.into_iter().find(|page| page.name == "overview").unwrap()
+    }
+
+    fn table(columns: &[(&str, ColumnKind)], rows: Vec<Vec<Value>>) -> ResultTable {
+        let columns = columns.iter();
+        ResultTable {
+            columns: columns
+                .map(|(name, kind)| ResultColumn { name: (*name).to_owned(), kind: *kind })
+                .collect(),
+            rows,
+        }
+    }
+
+    fn range() -> DateRange {
+        DateRange { from: date(2026, 11, 1), to: date(2026, 11, 23) }
+    }
+
+    /// A result for every query: what `known` says, else a failure.
+    fn results(page: &Page, known: &[(&str, ResultTable)]) -> Vec<QueryResult> {
+        let failure = QueryError { message: "relation \"t\" does not exist".into(), line: Some(2) };
+        let found = |name: &str| known.iter().find(|(known, _)| *known == name);
+        page.queries
+            .iter()
+            .map(|query| found(&query.name).map(|(_, table)| table.clone()).ok_or(failure.clone()))
+            .collect()
+    }
+
+    /// A page in lines, as a reader sees it.
+    fn outline(parts: &[Part]) -> String {
+        let mut text = String::new();
+        let mut line = |words: String| writeln!(text, "{words}").unwrap();
+        for part in parts {
+            match part {
+                Part::Prose(html) => line(format!("prose {}", html.trim())),
+                Part::Tiles(block) => {
+                    line(format!("tiles error={:?}", block.error));
+                    for tile in &block.tiles {
+                        let note = tile.note.as_deref().unwrap_or_default();
+                        line(format!(
+                            "  {}: {} {} ({note})",
+                            tile.label, tile.value, tile.direction
+                        ));
+                    }
+                }
+                Part::Charts(figures) => {
+                    for figure in figures {
+                        line(format!("{} {}: {:?}", figure.kind, figure.title, figure.caption));
+                        line(format!("  {:?}, {} rows", figure.error, figure.table.rows.len()));
+                    }
+                }
+                Part::Table(figure) => {
+                    line(format!("table {}: {:?}", figure.title, figure.error));
+                    for row in &figure.table.rows {
+                        let cells: Vec<&str> = row.iter().map(|cell| cell.text.as_str()).collect();
+                        line(format!("  {}", cells.join(" | ")));
+                    }
+                }
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn a_failed_query_leaves_the_rest_of_the_page() {
+        let page = overview();
+        let latest = table(
+            &[
+                ("market_date", ColumnKind::Date),
+                ("close", ColumnKind::Number),
+                ("daily_return", ColumnKind::Number),
+                ("volatility_20d", ColumnKind::Number),
+                ("drawdown", ColumnKind::Number),
+                ("weather_date", ColumnKind::Date),
+                ("temperature_max_c", ColumnKind::Number),
+                ("temperature_min_c", ColumnKind::Number),
+            ],
+            vec![vec![
+                json!("2026-11-20"),
+                json!(6610.0625),
+                json!(-0.0169),
+                Value::Null,
+                json!("-0.0123456789012345678"),
+                json!("2026-11-23"),
+                json!(14.6),
+                json!(-0.04),
+            ]],
+        );
+        let weather = table(
+            &[
+                ("date", ColumnKind::Date),
+                ("maximum", ColumnKind::Number),
+                ("minimum", ColumnKind::Number),
+                ("precipitation_mm", ColumnKind::Number),
+                ("total_mm", ColumnKind::Number),
+                ("wet_days", ColumnKind::Number),
+            ],
+            vec![vec![
+                json!("2026-11-20"),
+                json!(14),
+                json!(3.5),
+                Value::Null,
+                json!(1204.5),
+                json!(9),
+            ]],
+        );
+        let market =
+            table(&[("date", ColumnKind::Date), ("close", ColumnKind::Number)], Vec::new());
+        let days = table(
+            &[
+                ("date", ColumnKind::Date),
+                ("close", ColumnKind::Number),
+                ("note", ColumnKind::Text),
+            ],
+            vec![
+                vec![json!("2026-11-20"), json!(6610), json!("<b>")],
+                vec![json!("2026-11-19"), json!(-0.25), Value::Null],
+            ],
+        );
+        let known = [("latest", latest), ("weather", weather), ("market", market), ("days", days)];
+        let parts = parts(&page, &results(&page, &known), range());
+        insta::assert_snapshot!(outline(&parts));
+    }
+
+    fn chart(page: &mut Page, kind: ChartKind) -> &mut Chart {
+        let found = page.blocks.iter_mut().find_map(|block| match block {
+            Block::Chart(chart) if chart.kind == kind => Some(chart),
+            _ => None,
+        });
+        found.unwrap()
+    }
+
+    #[test]
+    fn the_json_of_a_chart_cannot_end_its_element() {
+        let mut page = overview();
+        let chart = chart(&mut page, ChartKind::Bars);
+        chart.title = Some("</script><script>alert(1)</script><!--".into());
+        let rows = vec![
+            vec![json!("<!--"), json!("12345678901234567890.5")],
+            vec![json!("b"), json!("NaN")],
+        ];
+        let columns = [("date", ColumnKind::Text), ("precipitation_mm", ColumnKind::Number)];
+        let text = drawn(chart, &table(&columns, rows));
+        assert!(!text.contains('<'), "{text}");
+        let read: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read["chart"]["title"], json!(chart.title));
+        assert_eq!(read["rows"], json!([["<!--", 12_345_678_901_234_567_890.5], ["b", null]]));
+    }
+
+    #[test]
+    fn html_in_markdown_is_text() {
+        assert_eq!(
+            prose("*Rain* <b onclick=x>hi</b> & `<i>`\n\n<script>alert(1)</script>\n")
+                .replace('\n', ""),
+            "<p><em>Rain</em> &lt;b onclick=x&gt;hi&lt;/b&gt; &amp; <code>&lt;i&gt;</code></p>\
+             &lt;script&gt;alert(1)&lt;/script&gt;"
+        );
+    }
+
+    #[test]
+    fn long_results_are_cut_and_say_so() {
+        let page = overview();
+        let rows = (0..=TABLE_ROWS).map(|n| vec![json!("2026-11-20"), json!(n)]).collect();
+        let days = table(&[("date", ColumnKind::Date), ("n", ColumnKind::Number)], rows);
+        let parts = parts(&page, &results(&page, &[("days", days)]), range());
+        let Some(Part::Table(figure)) = parts.last() else {
+            panic!("the page ends with its table")
+        };
+        assert_eq!(figure.table.rows.len(), TABLE_ROWS);
+        let cut = figure.cut.as_deref();
+        assert_eq!(cut, Some("The first 500 of 501 rows; the downloads have them all."));
+        assert_eq!(figure.csv, "/d/overview/days.csv?from=2026-11-01&to=2026-11-23");
     }
 }

@@ -43,7 +43,8 @@ async fn rows(
         _ => return Err(Refusal::Unknown),
     };
     let query = page.queries.iter().find(|query| query.name == name).ok_or(Refusal::Unknown)?;
-    let range = DateRange::read(pairs, (dashboard.today)(), page.days).map_err(Refusal::BadAddress)?;
+    let range =
+        DateRange::read(pairs, (dashboard.today)(), page.days).map_err(Refusal::BadAddress)?;
     let mut results = dashboard.reader.queries(&[parameters::bind(&query.sql, range)]).await?;
     let result = results
         .pop()

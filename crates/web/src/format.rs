@@ -43,15 +43,12 @@ pub(crate) fn number_of(value: &Value, kind: ColumnKind) -> Option<f64> {
 /// Writes a number. `signed` writes the plus too.
 pub(crate) fn number(value: f64, format: &ValueFormat, signed: bool) -> Written {
     let scaled = if format.percent { value * 100.0 } else { value };
-    let digits = match format.decimals {
-        Some(decimals) => {
-            let decimals = usize::try_from(decimals).unwrap_or(FEW);
-            format!("{:.decimals$}", scaled.abs())
-        }
-        None => {
-            let digits = format!("{:.FEW$}", scaled.abs());
-            digits.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
+    let digits = if let Some(decimals) = format.decimals {
+        let decimals = usize::try_from(decimals).unwrap_or(FEW);
+        format!("{:.decimals$}", scaled.abs())
+    } else {
+        let digits = format!("{:.FEW$}", scaled.abs());
+        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
     // What rounds to zero has no sign.
     let is_zero = !digits.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
@@ -174,7 +171,7 @@ mod tests {
         let few = ValueFormat::default();
         assert_eq!(written(100.0, &few), "100");
         assert_eq!(written(0.5, &few), "0.5");
-        assert_eq!(written(1234.123_456_78, &few), "1,234.123457");
+        assert_eq!(written(1_234.123_456_78, &few), "1,234.123457");
         assert_eq!(written(0.0, &few), "0");
         assert_eq!(written(1e21, &few), "1,000,000,000,000,000,000,000");
     }

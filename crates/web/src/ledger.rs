@@ -104,6 +104,7 @@ struct Concern {
     source: String,
     date: String,
     date_words: String,
+    mark: &'static str,
     state: &'static str,
     reason: Vec<Piece>,
     details: Vec<String>,
@@ -152,19 +153,21 @@ fn view(
     today: Date,
 ) -> LedgerView {
     let zone = &dashboard.plan.settings.zone;
-    let dates: Vec<Date> = range
-        .from
-        .series(jiff::Span::new().days(1))
-        .take_while(|date| *date <= range.to)
-        .collect();
+    let dates: Vec<Date> =
+        range.from.series(jiff::Span::new().days(1)).take_while(|date| *date <= range.to).collect();
     let address = |to: Date, days: u32| format!("/ledger?to={to}&days={days}");
     let back = range.from.yesterday().unwrap_or(range.from);
     let ahead = range.to.saturating_add(jiff::Span::new().days(i64::from(days))).min(today);
     LedgerView {
         frame: Frame::of(dashboard, "/ledger"),
         title: "Ledger",
-        published: published
-            .map(|publish| format!("The newest publish is number {}, made {}", publish.id, instant(publish.at, zone))),
+        published: published.map(|publish| {
+            format!(
+                "The newest publish is number {}, made {}",
+                publish.id,
+                instant(publish.at, zone)
+            )
+        }),
         days,
         from: range.from.to_string(),
         to: range.to.to_string(),
@@ -276,22 +279,29 @@ fn concern(source: &SourceDays, day: &Day, zone: &TimeZone) -> Concern {
     let mut details = Vec::new();
     match day.attempts {
         0 => {}
-        1 => details.push("1 attempt".to_owned()),
-        attempts => details.push(format!("{attempts} attempts")),
+        1 => details.push("tried once".to_owned()),
+        times => details.push(format!("tried {times} times")),
     }
     if let Some(since) = day.since {
         details.push(format!("since {}", instant(since, zone)));
     }
     let reason = match (&day.reason, day.state) {
         (Some(reason), _) => reason.clone(),
-        (None, DayState::Published) => "The last attempt failed; what was published before stands.".to_owned(),
+        (None, DayState::Published) => {
+            "The last attempt failed; what was published before stands.".to_owned()
+        }
         (None, _) => "No reason was recorded.".to_owned(),
     };
     Concern {
         source: source.source.to_string(),
         date: day.date.to_string(),
         date_words: with_weekday(day.date),
-        state: day.state.as_str(),
+        mark: day.state.as_str(),
+        state: if published_but_failing(day) {
+            "published, but the last attempt failed"
+        } else {
+            day.state.as_str()
+        },
         reason: pieces(&reason),
         details,
     }
@@ -301,9 +311,8 @@ fn concern(source: &SourceDays, day: &Day, zone: &TimeZone) -> Concern {
 fn pieces(reason: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = reason;
-    while let Some((before, (code, after))) = rest
-        .split_once('`')
-        .and_then(|(before, tail)| Some((before, tail.split_once('`')?)))
+    while let Some((before, (code, after))) =
+        rest.split_once('`').and_then(|(before, tail)| Some((before, tail.split_once('`')?)))
     {
         pieces.push(Piece { text: before.to_owned(), code: false });
         pieces.push(Piece { text: code.to_owned(), code: true });
@@ -321,4 +330,106 @@ fn with_weekday(date: Date) -> String {
 /// An instant in the pipeline's zone.
 fn instant(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%-d %b %Y, %H:%M %Z").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use daymark_plan::SourceId;
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn day(date: Date, state: DayState, reason: Option<&str>, last_outcome: &str) -> Day {
+        Day {
+            date,
+            state,
+            reason: reason.map(str::to_owned),
+            since: Some("2026-11-03T13:00:00Z".parse().unwrap()),
+            last_outcome: Some(last_outcome.to_owned()),
+            attempts: 4,
+        }
+    }
+
+    fn sources() -> Vec<SourceDays> {
+        let days = vec![
+            day(date(2026, 11, 1), DayState::Published, None, "published"),
+            day(date(2026, 11, 2), DayState::Published, Some("HTTP 503"), "failed"),
+            day(date(2026, 11, 3), DayState::Failed, Some("the response has `$.error`"), "failed"),
+            day(date(2026, 11, 4), DayState::Holiday, None, ""),
+        ];
+        vec![SourceDays { source: SourceId::new("weather").unwrap(), days }]
+    }
+
+    #[test]
+    fn days_that_need_a_look_come_newest_first_with_their_reasons() {
+        let zone = TimeZone::get("America/New_York").unwrap();
+        let found: Vec<String> = concerns(&sources(), &zone)
+            .iter()
+            .map(|concern| {
+                let reason: Vec<&str> =
+                    concern.reason.iter().map(|piece| piece.text.as_str()).collect();
+                let details = concern.details.join(", ");
+                format!("{} {} {:?} ({details})", concern.date_words, concern.state, reason)
+            })
+            .collect();
+        insta::assert_snapshot!(found.join("\n"), @r#"
+        Tue 3 Nov 2026 failed ["the response has ", "$.error"] (tried 4 times, since 3 Nov 2026, 08:00 EST)
+        Mon 2 Nov 2026 published, but the last attempt failed ["HTTP 503"] (tried 4 times, since 3 Nov 2026, 08:00 EST)
+        "#);
+    }
+
+    #[test]
+    fn a_cell_says_everything_in_words() {
+        let dates = [date(2026, 10, 31), date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 3)];
+        let row = row(&sources()[0], &dates);
+        let words: Vec<String> = row
+            .cells
+            .iter()
+            .map(|cell| format!("{}|{}|{}", cell.state, cell.mark, cell.words))
+            .collect();
+        insta::assert_snapshot!(words.join("\n"), @r"
+        none||weather, Sat 31 Oct 2026: before this source's first day
+        published||weather, Sun 1 Nov 2026: published
+        published||weather, Mon 2 Nov 2026: published. HTTP 503. The last attempt failed; what was published before stands
+        failed|×|weather, Tue 3 Nov 2026: failed. the response has `$.error`
+        ");
+    }
+
+    #[test]
+    fn months_stand_over_their_days() {
+        let range = range::ending(date(2026, 11, 2), 35).unwrap();
+        let dates: Vec<Date> = range
+            .from
+            .series(jiff::Span::new().days(1))
+            .take_while(|date| *date <= range.to)
+            .collect();
+        let spans: Vec<(String, usize)> =
+            months(&dates).into_iter().map(|month| (month.name, month.days)).collect();
+        assert_eq!(spans, [(String::new(), 2), ("Oct 2026".into(), 31), (String::new(), 2)]);
+    }
+
+    #[test]
+    fn the_length_of_the_grid_has_limits() {
+        let read = |days: &str| {
+            let pairs = [("days".to_owned(), days.to_owned())];
+            read_range(&pairs, date(2026, 11, 23))
+                .map(|(range, days)| (range.from.to_string(), days))
+        };
+        assert_eq!(read("30"), Ok(("2026-10-25".to_owned(), 30)));
+        for days in ["0", "401", "-1", "many"] {
+            assert_eq!(read(days), Err(format!("“{days}” is not a number of days from 1 to 400.")));
+        }
+    }
+
+    #[test]
+    fn code_in_a_reason_is_found() {
+        let text = |reason: &str| {
+            pieces(reason).into_iter().map(|piece| (piece.text, piece.code)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            text("no `a` b"),
+            [("no ".into(), false), ("a".into(), true), (" b".into(), false)]
+        );
+        assert_eq!(text("5` wide"), [("5` wide".into(), false)]);
+    }
 }

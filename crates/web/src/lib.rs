@@ -1,6 +1,6 @@
 //! The dashboard and ledger pages.
 //!
-//! In: a [`Plan`](daymark_plan::Plan) and a read-only [`Reader`]. Out: an axum [`Router`] that
+//! In: a [`Plan`] and a read-only [`Reader`]. Out: an axum [`Router`] that
 //! answers with HTML, CSV and JSON, under one strict content policy. **Invariant:** this crate
 //! cannot write: a `Reader` is all it has of the database. Deliberately absent: listening and
 //! stopping (`daymark`), drawing (`ui`), and any state of a visitor: it is in the address.

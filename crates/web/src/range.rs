@@ -78,7 +78,7 @@ impl DateRange {
 
     /// The ranges offered beside the two dates, all ending today.
     pub(crate) fn presets(self, today: Date) -> Vec<Preset> {
-        let year = today.checked_sub(1.year()).and_then(|date| date.tomorrow());
+        let year = today.checked_sub(1.year()).and_then(Date::tomorrow);
         let lengths = [
             ("30 days", ending(today, 30).ok()),
             ("60 days", ending(today, 60).ok()),

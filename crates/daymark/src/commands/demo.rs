@@ -60,16 +60,14 @@ pub(crate) async fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
 
 /// The folder to work in; a temporary one is removed when its guard is dropped.
 fn directory(given: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
-    match given {
-        Some(directory) => Ok((directory.to_owned(), None)),
-        None => {
-            let temporary = tempfile::Builder::new()
-                .prefix("daymark-demo-")
-                .tempdir()
-                .context("cannot make a temporary folder; give one with `--dir DIR`")?;
-            Ok((temporary.path().to_owned(), Some(temporary)))
-        }
+    if let Some(directory) = given {
+        return Ok((directory.to_owned(), None));
     }
+    let temporary = tempfile::Builder::new()
+        .prefix("daymark-demo-")
+        .tempdir()
+        .context("cannot make a temporary folder; give one with `--dir DIR`")?;
+    Ok((temporary.path().to_owned(), Some(temporary)))
 }
 
 /// The reference pipeline with its two addresses changed, and waits too short to be waited for.
@@ -96,7 +94,9 @@ fn write_pipeline(directory: &Path, api: &DemoApi) -> Result<(), Failure> {
 /// One morning on which the weather API is down, and one on which Yahoo answers with an error: both in
 /// the middle of a week, so that no later run of the same data date makes up for them.
 fn faults(now: Timestamp) -> Faults {
-    let today = now.to_zoned(jiff::tz::TimeZone::get("America/New_York").unwrap_or(jiff::tz::TimeZone::UTC)).date();
+    let today = now
+        .to_zoned(jiff::tz::TimeZone::get("America/New_York").unwrap_or(jiff::tz::TimeZone::UTC))
+        .date();
     let weekday_before = |days: i64, weekday: Weekday| {
         let mut date = today.saturating_sub(days.days());
         while date.weekday() != weekday {
@@ -113,7 +113,8 @@ fn faults(now: Timestamp) -> Faults {
 /// The last `count` scheduled instants up to now.
 fn mornings(plan: &Plan, now: Timestamp, count: u16) -> Vec<Timestamp> {
     let start = now - (i64::from(count) + 2).saturating_mul(24).hours();
-    let fires: Vec<Timestamp> = schedule::fires_between(&plan.settings.schedule, start, now).collect();
+    let fires: Vec<Timestamp> =
+        schedule::fires_between(&plan.settings.schedule, start, now).collect();
     fires[fires.len().saturating_sub(usize::from(count))..].to_vec()
 }
 
@@ -126,7 +127,9 @@ async fn run_mornings(
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<bool, Failure> {
     let bar = ProgressBar::new(u64::try_from(fires.len()).unwrap_or(0));
-    if let Ok(style) = ProgressStyle::with_template("running {pos} of {len} mornings {bar:30} {msg}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("running {pos} of {len} mornings {bar:30} {msg}")
+    {
         bar.set_style(style);
     }
     for fire in fires {
@@ -153,7 +156,12 @@ struct Summary {
 }
 
 impl Summary {
-    async fn read(plan: &Plan, runner: &Runner, clock: &Clock, mornings: usize) -> Result<Self, Failure> {
+    async fn read(
+        plan: &Plan,
+        runner: &Runner,
+        clock: &Clock,
+        mornings: usize,
+    ) -> Result<Self, Failure> {
         let warehouse = runner.warehouse().await?.clone();
         let reader = commands::reader(plan, warehouse, clock.clone());
         let to = clock.now().to_zoned(plan.settings.zone.clone()).date();
@@ -161,7 +169,8 @@ impl Summary {
         let sources = reader.days(plan, from, to).await?;
         let mut tables = Vec::new();
         for model in &plan.models {
-            let counted = reader.query(&format!("select count(*) from \"{}\"", model.table)).await?;
+            let counted =
+                reader.query(&format!("select count(*) from \"{}\"", model.table)).await?;
             let counted = counted.map_err(|error| Failure::failed(error, None))?;
             let count = counted.rows.first().and_then(|row| row.first()).and_then(Value::as_i64);
             tables.push((model.table.clone(), count.unwrap_or(0)));
@@ -174,8 +183,13 @@ impl Summary {
     }
 
     fn text(&self, directory: &Path, kept: bool) -> String {
-        let states =
-            [DayState::Published, DayState::Failed, DayState::Missing, DayState::Holiday, DayState::Expected];
+        let states = [
+            DayState::Published,
+            DayState::Failed,
+            DayState::Missing,
+            DayState::Holiday,
+            DayState::Expected,
+        ];
         let header: Vec<&str> =
             ["source"].into_iter().chain(states.iter().map(|state| state.as_str())).collect();
         let rows: Vec<Vec<String>> = self
@@ -186,7 +200,8 @@ impl Summary {
                 [source.source.to_string()].into_iter().chain(counts).collect()
             })
             .collect();
-        let mut text = format!("ran {} mornings on generated data; days by state:\n", self.mornings);
+        let mut text =
+            format!("ran {} mornings on generated data; days by state:\n", self.mornings);
         text.push_str(&output::table(&header, &rows, &[1, 2, 3, 4, 5]));
         for source in &self.sources {
             for day in source.days.iter().filter(|day| day.state == DayState::Failed) {

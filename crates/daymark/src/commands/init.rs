@@ -57,7 +57,8 @@ pub(crate) fn write_reference(
     // The state of somebody who ran the reference pipeline where it stands is no part of it.
     for name in Reference::iter().filter(|name| !name.starts_with(".daymark/")) {
         let file = Reference::get(&name).expect("the name was listed");
-        let text = String::from_utf8(file.data.into_owned()).expect("the reference pipeline is text");
+        let text =
+            String::from_utf8(file.data.into_owned()).expect("the reference pipeline is text");
         let path = folder.join(name.as_ref());
         let parent = path.parent().expect("a joined path has a parent");
         fs::create_dir_all(parent)

@@ -25,11 +25,7 @@ pub(crate) fn load(folder: &Folder) -> Result<Arc<Plan>, PlanError> {
 }
 
 /// A reader of the warehouse that knows which days are due by a clock.
-pub(crate) fn reader(
-    plan: &Plan,
-    warehouse: Warehouse,
-    clock: Clock,
-) -> daymark_warehouse::Reader {
+pub(crate) fn reader(plan: &Plan, warehouse: Warehouse, clock: Clock) -> daymark_warehouse::Reader {
     let (schedule, zone) = (plan.settings.schedule.clone(), plan.settings.zone.clone());
     let due: DueDates = Arc::new(move |source| {
         let fired = schedule::last_at_or_before(&schedule, clock.now())?;

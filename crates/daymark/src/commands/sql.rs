@@ -54,7 +54,8 @@ fn csv_text(table: &ResultTable) -> Result<String, Failure> {
 
 fn text(table: &ResultTable) -> String {
     let header: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
-    let rows: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        table.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
     let numbers: Vec<usize> = table
         .columns
         .iter()

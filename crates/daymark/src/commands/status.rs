@@ -66,8 +66,10 @@ fn text(
             [date.to_string()].into_iter().chain(states).collect()
         })
         .collect();
-    let header: Vec<&str> =
-        ["data date"].into_iter().chain(sources.iter().map(|source| source.source.as_str())).collect();
+    let header: Vec<&str> = ["data date"]
+        .into_iter()
+        .chain(sources.iter().map(|source| source.source.as_str()))
+        .collect();
     let mut text = output::table(&header, &rows, &[]);
     for source in sources {
         for day in &source.days {
@@ -79,19 +81,26 @@ fn text(
         }
     }
     let zone = &plan.settings.zone;
-    let local = |at: Timestamp| {
-        at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
-    };
+    let local = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
     match last_publish {
         Some(publish) => {
-            text.push_str(&format!("last publish: {} (number {})\n", local(publish.at), publish.id));
+            text.push_str(&format!(
+                "last publish: {} (number {})\n",
+                local(publish.at),
+                publish.id
+            ));
         }
-        None => text.push_str("nothing is published yet: `daymark run` fetches and publishes now\n"),
+        None => {
+            text.push_str("nothing is published yet: `daymark run` fetches and publishes now\n");
+        }
     }
     if let Some(next) = next {
         let minutes = (next.as_second() - now.as_second()) / 60;
         let (hours, minutes) = (minutes / 60, minutes % 60);
-        text.push_str(&format!("next run: {} (in {hours} h {minutes} min), while `daymark up` runs\n", local(next)));
+        text.push_str(&format!(
+            "next run: {} (in {hours} h {minutes} min), while `daymark up` runs\n",
+            local(next)
+        ));
     }
     text
 }

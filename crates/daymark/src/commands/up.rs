@@ -41,7 +41,8 @@ pub(crate) async fn up(arguments: &Up) -> Result<ExitCode, Failure> {
     let dashboard = dashboard(&plan, &runner, clock.clone(), false).await?;
     let work = async |stop: CancellationToken| {
         let serving = serve(listener, dashboard, stop.clone());
-        let (served, scheduled) = tokio::join!(serving, keep_schedule(&plan, &runner, &clock, &stop));
+        let (served, scheduled) =
+            tokio::join!(serving, keep_schedule(&plan, &runner, &clock, &stop));
         served.and(scheduled)
     };
     let done = until_stopped(work).await;
@@ -53,7 +54,8 @@ pub(crate) async fn up(arguments: &Up) -> Result<ExitCode, Failure> {
 pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|cause| {
         let hint = "another program may use this port: give another with `--listen ADDRESS:PORT`";
-        let error = anyhow::Error::new(cause).context(format!("the dashboard cannot listen on {address}"));
+        let error =
+            anyhow::Error::new(cause).context(format!("the dashboard cannot listen on {address}"));
         Failure::failed(error, Some(hint.to_owned()))
     })
 }
@@ -94,7 +96,9 @@ pub(crate) async fn serve(
 }
 
 /// Runs `work` until it ends by itself or after a signal; a second signal ends it where it is.
-pub(crate) async fn until_stopped<W>(work: impl FnOnce(CancellationToken) -> W) -> Result<ExitCode, Failure>
+pub(crate) async fn until_stopped<W>(
+    work: impl FnOnce(CancellationToken) -> W,
+) -> Result<ExitCode, Failure>
 where
     W: Future<Output = Result<(), Failure>>,
 {

@@ -23,7 +23,8 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let names =
+        |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let sources: Vec<&str> = plan.sources.iter().map(|source| source.id.as_str()).collect();
     let models: Vec<&str> = plan.models.iter().map(|model| model.table.as_str()).collect();
     let marts: Vec<&str> = plan.marts.iter().map(|mart| mart.name.as_str()).collect();

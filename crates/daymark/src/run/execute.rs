@@ -4,10 +4,11 @@
 //! database that is down loses nothing, the next run publishes what is there. Deliberately absent:
 //! how each step does its work.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use daymark_ingest::{FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, StoredManifest};
+use daymark_ingest::{
+    FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, StoredManifest,
+};
 use daymark_plan::{Clock, Plan, Source, SourceId};
 use daymark_warehouse::ledger::{self, RunKind, Step};
 use daymark_warehouse::publish::{self, FetchResult, PendingFetch};
@@ -69,14 +70,21 @@ impl Runner {
     }
 
     /// One run.
-    pub(crate) async fn execute(&self, order: &Order, watch: &Watch<'_>) -> Result<RunReport, Failure> {
+    pub(crate) async fn execute(
+        &self,
+        order: &Order,
+        watch: &Watch<'_>,
+    ) -> Result<RunReport, Failure> {
         let run_id = Uuid::now_v7();
         let opened = self.open(run_id, order).await;
         let landed = self.ingest(run_id, order, opened.is_ok(), watch).await;
         if let Err(failure) = opened {
-            let kept = landed.iter().filter(|landed| matches!(landed.fetched, Fetched::Stored(_))).count();
+            let kept =
+                landed.iter().filter(|landed| matches!(landed.fetched, Fetched::Stored(_))).count();
             if kept > 0 {
-                tracing::warn!("{kept} fetches are kept in the raw store; the next run publishes them");
+                tracing::warn!(
+                    "{kept} fetches are kept in the raw store; the next run publishes them"
+                );
             }
             return Err(failure);
         }
@@ -104,7 +112,8 @@ impl Runner {
         sources: impl IntoIterator<Item = &'s Source>,
     ) -> Vec<(SourceId, Date)> {
         let zone = &self.plan.settings.zone;
-        let date = |source: &Source| schedule::data_date(source.data_date, source.calendar, zone, at);
+        let date =
+            |source: &Source| schedule::data_date(source.data_date, source.calendar, zone, at);
         sources.into_iter().map(|source| (source.id.clone(), date(source))).collect()
     }
 
@@ -117,7 +126,13 @@ impl Runner {
     }
 
     /// Sources -> raw objects and manifests, all sources at once.
-    async fn ingest(&self, run_id: Uuid, order: &Order, ledger_open: bool, watch: &Watch<'_>) -> Vec<Landed> {
+    async fn ingest(
+        &self,
+        run_id: Uuid,
+        order: &Order,
+        ledger_open: bool,
+        watch: &Watch<'_>,
+    ) -> Vec<Landed> {
         let fetches = order.days.iter().map(|(source_id, data_date)| async move {
             let already = order.kind != RunKind::Manual
                 && ledger_open
@@ -153,14 +168,14 @@ impl Runner {
         watch: &Watch<'_>,
     ) -> Result<StoredManifest, IngestError> {
         let source = self.plan.source(source_id).expect("an order names sources of its plan");
-        let open = || RawStore::open(&self.plan.settings.raw);
-        let ingest = self
-            .ingest
-            .get_or_try_init(async || open().map(|store| Ingest::new(store, self.clock.clone())))
-            .await?;
+        let ingest = self.ingest.get_or_try_init(|| std::future::ready(self.open_ingest())).await?;
         let fetch_order = FetchOrder { data_date, scheduled_at: order.scheduled_at, run_id };
         let told = |event| watch(RunEvent::Fetch { source_id, event });
         ingest.fetch(source, &fetch_order, &told).await
+    }
+
+    fn open_ingest(&self) -> Result<Ingest, IngestError> {
+        Ok(Ingest::new(RawStore::open(&self.plan.settings.raw)?, self.clock.clone()))
     }
 
     /// Raw objects -> rows -> curated tables and ledger, in one transaction: what this run landed, and
@@ -269,8 +284,9 @@ impl Landed {
 }
 
 fn pending_fetch(stored: StoredManifest) -> PendingFetch {
-    let Manifest { id, source, data_date, entity, fetched_at, run_id, outcome, reason, rows, .. } =
-        stored.manifest;
+    let Manifest {
+        id, source, data_date, entity, fetched_at, run_id, outcome, reason, rows, ..
+    } = stored.manifest;
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let (extracted, rejected) =
         rows.map_or((0, 0), |rows| (count(rows.extracted), count(rows.rejected)));
@@ -290,6 +306,3 @@ fn pending_fetch(stored: StoredManifest) -> PendingFetch {
         rejected,
     }
 }
-
-/// What became of each fetch, by manifest key.
-pub(super) type FetchResults = BTreeMap<String, FetchResult>;

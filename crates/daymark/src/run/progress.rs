@@ -31,8 +31,6 @@ pub(crate) enum RunEvent<'e> {
 /// Shows events.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// Nothing is shown.
-    Quiet,
     /// A line per event.
     Lines,
     /// A spinner per source and one for the publish.
@@ -53,14 +51,15 @@ impl Progress {
     pub(crate) fn show(&self, event: &RunEvent<'_>) {
         let (name, words) = words(event);
         match self {
-            Self::Quiet => {}
-            Self::Lines if matches!(event, RunEvent::Fetch { event: FetchEvent::Received { .. }, .. }) => {}
+            Self::Lines
+                if matches!(event, RunEvent::Fetch { event: FetchEvent::Received { .. }, .. }) => {}
             Self::Lines => output::to_stderr(&format!("{name}: {words}\n")),
             Self::Bars { all, bars } => {
                 let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
                 let bar = bars.entry(name.clone()).or_insert_with(|| {
                     let bar = all.add(ProgressBar::new_spinner());
-                    let style = ProgressStyle::with_template("{spinner} {prefix:10} {msg} ({elapsed})");
+                    let style =
+                        ProgressStyle::with_template("{spinner} {prefix:10} {msg} ({elapsed})");
                     if let Ok(style) = style {
                         bar.set_style(style);
                     }
@@ -94,7 +93,9 @@ fn fetch_words(event: &FetchEvent) -> String {
     match event {
         FetchEvent::Attempt { number: 1, .. } => "fetching".to_owned(),
         FetchEvent::Attempt { number, of } => format!("fetching, attempt {number} of {of}"),
-        FetchEvent::Received { bytes, announced: Some(all) } => format!("received {bytes} of {all} bytes"),
+        FetchEvent::Received { bytes, announced: Some(all) } => {
+            format!("received {bytes} of {all} bytes")
+        }
         FetchEvent::Received { bytes, announced: None } => format!("received {bytes} bytes"),
         FetchEvent::Waiting { wait, why } => {
             format!("{why}; asking again in {:.1} s", wait.as_secs_f64())

@@ -163,7 +163,7 @@ impl RunReport {
 
     /// Takes what the publish did; the counts of a source are those of all its tables.
     pub(super) fn take(&mut self, published: Report, plan: &Plan) {
-        self.publish_id = Some(published.publish_id);
+        self.publish_id = published.publish_id;
         self.marts_failed = published.refused.marts.iter().map(ToString::to_string).collect();
         for model in &plan.models {
             if let Some(counts) = published.tables.get(&model.table) {
@@ -186,8 +186,17 @@ impl RunReport {
     /// The table and the reasons, for people.
     pub(crate) fn text(&self) -> String {
         let header = [
-            "source", "data date", "attempts", "bytes", "raw key", "extracted", "rejected", "inserted",
-            "updated", "unchanged", "state",
+            "source",
+            "data date",
+            "attempts",
+            "bytes",
+            "raw key",
+            "extracted",
+            "rejected",
+            "inserted",
+            "updated",
+            "unchanged",
+            "state",
         ];
         let rows: Vec<Vec<String>> = self.sources.iter().map(SourceReport::row).collect();
         let mut text = output::table(&header, &rows, &[2, 3, 5, 6, 7, 8, 9]);

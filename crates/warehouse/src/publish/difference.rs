@@ -110,10 +110,9 @@ pub(super) async fn write(
         values.join(", "),
         same_key.join(" and "),
     );
-    for (statement, expected, doing) in [
-        (insert, inserted, "inserting new rows"),
-        (update, updated, "updating changed rows"),
-    ] {
+    for (statement, expected, doing) in
+        [(insert, inserted, "inserting new rows"), (update, updated, "updating changed rows")]
+    {
         let expected = u64::try_from(expected).expect("count(*) is not negative");
         match transaction.execute(&statement, &[&context.publish_id]).await {
             Ok(touched) if touched == expected => {}
@@ -126,7 +125,12 @@ pub(super) async fn write(
             }
         }
     }
-    Ok(Ok(TableCounts { staged: counts.get(0), inserted, updated, unchanged: keys - inserted - updated }))
+    Ok(Ok(TableCounts {
+        staged: counts.get(0),
+        inserted,
+        updated,
+        unchanged: keys - inserted - updated,
+    }))
 }
 
 /// Whether the values beside the key differ between `staged` and `published`.

@@ -33,7 +33,8 @@ pub type RowsError = Box<dyn std::error::Error + Send + Sync>;
 /// The rows of a fetch: COPY binary tuples in chunks, without COPY's header and trailer.
 pub type RowStream = Pin<Box<dyn Stream<Item = Result<Bytes, RowsError>> + Send>>;
 /// Opens the rows of a fetch by its manifest's key.
-pub type ReadRows<'r> = dyn Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync + 'r;
+pub type ReadRows<'r> =
+    dyn Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync + 'r;
 /// Told what a publish is doing, as it does it.
 pub type Watch<'w> = dyn Fn(Progress<'_>) + Send + Sync + 'w;
 
@@ -117,8 +118,8 @@ pub enum FetchResult {
 /// What a publish did.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The publish's id.
-    pub publish_id: i64,
+    /// The publish's id; none when no fetch could be published, and readers see what they saw before.
+    pub publish_id: Option<i64>,
     /// What became of each fetch, by manifest key.
     pub fetches: BTreeMap<String, FetchResult>,
     /// What changed in each table.
@@ -157,7 +158,8 @@ pub async fn publish(
     read_rows: &ReadRows<'_>,
     watch: &Watch<'_>,
 ) -> Result<Report, WarehouseError> {
-    let mut report = Report { refused: contract::ensure(session, plan).await?, ..Report::default() };
+    let mut report =
+        Report { refused: contract::ensure(session, plan).await?, ..Report::default() };
     let schema = session.schema().to_owned();
     let doing = WarehouseError::statement("publishing");
     let mut transaction = session.client().transaction().await.map_err(&doing)?;
@@ -178,12 +180,16 @@ pub async fn publish(
         read_rows,
         watch,
     };
-    report.publish_id = publish_id;
     for (source_id, fetches) in by_source {
         // A source that was taken out of the folder keeps its manifests until it comes back.
         let Some(source) = plan.source(&source_id) else { continue };
         let fetches = record::not_noted(&transaction, plan, source, fetches).await?;
         publish_source(&mut transaction, &context, source, fetches, &mut report).await?;
+    }
+    if report.fetches.values().any(|result| *result == FetchResult::Published) {
+        report.publish_id = Some(publish_id);
+    } else {
+        record::withdraw(&transaction, publish_id).await?;
     }
     watch(Progress::Committing);
     transaction.commit().await.map_err(&doing)?;
@@ -227,7 +233,8 @@ async fn publish_source(
                 results.insert(fetch.manifest_key.clone(), FetchResult::Refused(reason.clone()));
             }
             (Outcome::Accepted, Some(failure)) => {
-                results.insert(fetch.manifest_key.clone(), FetchResult::Failed(failure.to_string()));
+                results
+                    .insert(fetch.manifest_key.clone(), FetchResult::Failed(failure.to_string()));
             }
             (Outcome::Accepted, None) => accepted.push(fetch),
         }
@@ -278,8 +285,15 @@ async fn write_source(
     let mut oldest: Option<String> = None;
     for fetch in accepted {
         let order_key = fetch.order_key(source.supersede);
-        let staged =
-            stage::fetch(transaction, context, source, &fetch.manifest_key, fetch.data_date, &order_key).await?;
+        let staged = stage::fetch(
+            transaction,
+            context,
+            source,
+            &fetch.manifest_key,
+            fetch.data_date,
+            &order_key,
+        )
+        .await?;
         let result = match staged {
             Ok(()) => {
                 oldest.get_or_insert(order_key);

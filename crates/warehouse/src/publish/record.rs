@@ -3,7 +3,7 @@
 //! In: what became of fetches, days and tables. Out: rows of schema `daymark`. Deliberately absent:
 //! what a run does outside of a publish (`ledger`).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use daymark_plan::{Plan, Source};
 use jiff::Timestamp;
@@ -38,6 +38,18 @@ pub(super) async fn start(
     Ok(row.get(0))
 }
 
+/// Takes an opened publish back: nothing was published in it.
+pub(super) async fn withdraw(
+    transaction: &Transaction<'_>,
+    publish_id: i64,
+) -> Result<(), WarehouseError> {
+    transaction
+        .execute("delete from daymark.publish where publish_id = $1", &[&publish_id])
+        .await
+        .map_err(WarehouseError::statement("withdrawing an empty publish"))?;
+    Ok(())
+}
+
 /// Leaves out the fetches the ledger has taken note of already: another process may have published
 /// them since they were listed. One that failed is tried again when its source's or its models' files
 /// changed.
@@ -49,7 +61,7 @@ pub(super) async fn not_noted(
 ) -> Result<Vec<PendingFetch>, WarehouseError> {
     let keys: Vec<&str> = fetches.iter().map(|fetch| fetch.manifest_key.as_str()).collect();
     let code_hash = plan.code_hash(&source.id);
-    let noted: BTreeMap<String, ()> = transaction
+    let noted: BTreeSet<String> = transaction
         .query(
             "select manifest_key from daymark.fetch
              where manifest_key = any($1) and (state <> 'failed' or code_hash = $2)",
@@ -58,9 +70,9 @@ pub(super) async fn not_noted(
         .await
         .map_err(WarehouseError::statement("looking for fetches that are published already"))?
         .iter()
-        .map(|row| (row.get(0), ()))
+        .map(|row| row.get(0))
         .collect();
-    Ok(fetches.into_iter().filter(|fetch| !noted.contains_key(&fetch.manifest_key)).collect())
+    Ok(fetches.into_iter().filter(|fetch| !noted.contains(&fetch.manifest_key)).collect())
 }
 
 /// The published fetches of a source that are newer than an order key, oldest first.
@@ -80,7 +92,11 @@ pub(super) async fn published_after(
         .map_err(WarehouseError::statement("looking for newer fetches"))?;
     Ok(rows
         .iter()
-        .map(|row| Published { manifest_key: row.get(0), data_date: row.get(1), order_key: row.get(2) })
+        .map(|row| Published {
+            manifest_key: row.get(0),
+            data_date: row.get(1),
+            order_key: row.get(2),
+        })
         .collect())
 }
 

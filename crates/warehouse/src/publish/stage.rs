@@ -91,7 +91,11 @@ async fn stage_rows(
     }
     transaction.batch_execute(&format!("analyze {raw}")).await.map_err(&doing)?;
     for model in context.plan.models_of(&source.id) {
-        (context.watch)(Progress::Staging { source_id: &source.id, data_date, table: &model.table });
+        (context.watch)(Progress::Staging {
+            source_id: &source.id,
+            data_date,
+            table: &model.table,
+        });
         if let Err(reason) = apply_model(transaction, model, order_key).await? {
             return Ok(Err(reason));
         }

@@ -9,7 +9,9 @@ use daymark_extract::RowContext;
 use daymark_plan::{Environment, Plan, SourceId};
 use daymark_testkit::database::{Kind, TestDatabase};
 use daymark_warehouse::ledger::{self, RunKind};
-use daymark_warehouse::publish::{self, Outcome, PendingFetch, Report, Request, RowStream, RowsError};
+use daymark_warehouse::publish::{
+    self, Outcome, PendingFetch, Report, Request, RowStream, RowsError,
+};
 use daymark_warehouse::{Reader, Warehouse};
 use futures::future::BoxFuture;
 use futures::stream;
@@ -84,7 +86,8 @@ impl Bench {
     /// Changes a file of the folder and reads it again.
     pub(crate) fn change(&mut self, name: &str, text: &str) {
         write(&self.folder, name, text);
-        self.plan = Arc::new(daymark_plan::load(self.folder.path(), &Environment::default()).unwrap());
+        self.plan =
+            Arc::new(daymark_plan::load(self.folder.path(), &Environment::default()).unwrap());
     }
 
     /// A fetch of `prices` at minute `minute`, with the JSON it brought; gives its manifest's key.
@@ -130,11 +133,14 @@ impl Bench {
         ledger::start_run(&mut session, run_id, RunKind::Manual, None, at(0)).await.unwrap();
         let pending = keys.iter().map(|key| self.fetches[*key].0.clone()).collect();
         let request = Request { run_id, now: at(0), pending };
-        let report = publish::publish(&mut session, &self.plan, request, &self.rows(), &|_| {}).await;
+        let report =
+            publish::publish(&mut session, &self.plan, request, &self.rows(), &|_| {}).await;
         report.unwrap()
     }
 
-    fn rows(&self) -> impl Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync {
+    fn rows(
+        &self,
+    ) -> impl Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync {
         let (fetches, plan) = (self.fetches.clone(), Arc::clone(&self.plan));
         move |key| {
             let (fetch, json) = fetches[&key].clone();
@@ -187,7 +193,8 @@ impl Bench {
             .await
             .unwrap();
         drop(session);
-        let old = std::mem::replace(&mut self.warehouse, Warehouse::open(&self.plan).await.unwrap());
+        let old =
+            std::mem::replace(&mut self.warehouse, Warehouse::open(&self.plan).await.unwrap());
         drop(old);
     }
 }

@@ -72,7 +72,10 @@ async fn a_type_the_contract_does_not_take_is_found_before_any_row(kind: Kind) {
     );
     let no_type = MODEL.replace("double precision check (price > 0)", "dubble");
     let mut fresh = Bench::with(kind, &[("models/price.sql", &no_type)]).await;
-    assert_eq!(outcome(&mut fresh, 1, &no_type).await, "models/price.sql:6: type \"dubble\" does not exist");
+    assert_eq!(
+        outcome(&mut fresh, 1, &no_type).await,
+        "models/price.sql:6: type \"dubble\" does not exist"
+    );
 }
 
 async fn a_table_that_is_not_ours_is_left_alone(kind: Kind) {
@@ -91,7 +94,10 @@ async fn a_new_nullable_column_is_added_and_other_changes_are_refused(kind: Kind
     let mut bench = Bench::new(kind).await;
     assert_eq!(outcome(&mut bench, 1, MODEL).await, "published");
     let wider = MODEL
-        .replace("price = \"double precision check (price > 0)\"", "price = \"double precision check (price > 0)\"\ntwice = \"double precision\"")
+        .replace(
+            "price = \"double precision check (price > 0)\"",
+            "price = \"double precision check (price > 0)\"\ntwice = \"double precision\"",
+        )
         .replace("symbol, price\n", "symbol, price, price * 2 as twice\n");
     assert_eq!(outcome(&mut bench, 2, &wider).await, "published");
     assert_eq!(bench.rows_of("select symbol, twice from price").await, [r#"["A",2.0]"#]);
@@ -109,7 +115,10 @@ async fn a_new_nullable_column_is_added_and_other_changes_are_refused(kind: Kind
 async fn marts_are_views_that_follow_their_files(kind: Kind) {
     let files = [
         // Made after what it reads, whatever the names' order.
-        ("marts/a_sum.sql", "/* mart\ndescription = \"it's a sum\"\n*/\nselect sum(price) as total from b_double"),
+        (
+            "marts/a_sum.sql",
+            "/* mart\ndescription = \"it's a sum\"\n*/\nselect sum(price) as total from b_double",
+        ),
         ("marts/b_double.sql", "select symbol, price * 2 as price from price"),
     ];
     let mut bench = Bench::with(kind, &files).await;
@@ -128,7 +137,7 @@ async fn marts_are_views_that_follow_their_files(kind: Kind) {
 async fn another_pipelines_database_is_refused(kind: Kind) {
     let bench = Bench::new(kind).await;
     let mut plan = (*bench.plan).clone();
-    plan.name = "other".to_owned();
+    "other".clone_into(&mut plan.name);
     let refused = daymark_warehouse::Warehouse::open(&plan).await.unwrap_err().to_string();
     assert!(refused.ends_with("holds the pipeline `bench`, not `other`"), "{refused}");
 }

@@ -1,5 +1,7 @@
 //! The warehouse against real PostgreSQL: embedded and native.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod bench;
 mod contracts;
 mod publishing;

@@ -68,7 +68,8 @@ async fn several_users_take_turns(kind: Kind) {
 }
 
 async fn days_without_an_attempt_are_missing_expected_or_holidays(kind: Kind) {
-    let weekdays = crate::bench::SOURCE.replace("[request]", "calendar = \"weekdays\"\nstart = \"2026-02-26\"\n[request]");
+    let weekdays = crate::bench::SOURCE
+        .replace("[request]", "calendar = \"weekdays\"\nstart = \"2026-02-26\"\n[request]");
     let mut bench = Bench::with(kind, &[("sources/prices.toml", &weekdays)]).await;
     let key = bench.refused(1, "HTTP 500");
     bench.publish(&[&key]).await;
