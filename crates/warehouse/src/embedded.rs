@@ -6,7 +6,7 @@
 //! let a connection go (`session`).
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -170,8 +170,9 @@ impl Embedded {
         let connected = tokio::select! {
             connected = &mut connecting => connected,
             () = tokio::time::sleep(TELL_AFTER) => {
-                let holder = self.holder().unwrap_or_else(|| "another process".to_owned());
-                tracing::info!("waiting for the embedded database, which serves one session at a time: {holder}");
+                if let Some(holder) = self.other_holder() {
+                    tracing::info!("waiting for the embedded database, which serves one session at a time: {holder}");
+                }
                 connecting.await
             }
         };
@@ -213,13 +214,14 @@ impl Embedded {
         fs::write(self.session_note(), note).unwrap_or_default();
     }
 
-    /// Who holds the session, or else who serves the directory.
-    fn holder(&self) -> Option<String> {
-        fs::read_to_string(self.session_note()).ok().or_else(|| {
-            let mut text = String::new();
-            File::open(self.directory.join("host.lock")).ok()?.read_to_string(&mut text).ok()?;
-            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-        })
+    /// Which other process holds the session, or else serves the directory.
+    fn other_holder(&self) -> Option<String> {
+        let serves = || fs::read_to_string(self.directory.join("host.lock")).ok();
+        let holder = fs::read_to_string(self.session_note()).ok().or_else(serves)?;
+        let holder = holder.trim();
+        let ours = format!("process {}", std::process::id());
+        (!holder.is_empty() && holder != ours && !holder.starts_with(&format!("{ours} ")))
+            .then(|| holder.to_owned())
     }
 }
 
