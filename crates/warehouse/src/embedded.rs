@@ -82,7 +82,7 @@ impl Embedded {
                     return Err(WarehouseError::InUse {
                         directory: self.directory.clone(),
                         holder: self
-                            .holder()
+                            .other_holder()
                             .map(|holder| format!(": {holder}"))
                             .unwrap_or_default(),
                     });

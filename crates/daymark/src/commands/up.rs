@@ -130,6 +130,11 @@ async fn keep_schedule(
 ) -> Result<(), Failure> {
     let schedule = &plan.settings.schedule;
     let mut last = first_mark(runner, clock.now()).await?;
+    if let Some(next) = schedule::next_after(schedule, clock.now()) {
+        let local =
+            next.to_zoned(plan.settings.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
+        output::to_stdout(&format!("next run: {local}\n"));
+    }
     let mut kind = RunKind::CatchUp;
     while !stop.is_cancelled() {
         if let Some(fire) = schedule::catch_up(schedule, Some(last), clock.now()) {
