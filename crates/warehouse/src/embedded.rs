@@ -136,7 +136,8 @@ impl Embedded {
         }
         note_host(&mut lock).map_err(|cause| start(cause.into()))?;
         let sockets = self.socket_directory().map_err(|cause| start(cause.into()))?;
-        // We hold the lock, so a socket that is there belongs to a host that died.
+        // We hold the lock, so a note or a socket that is there belongs to a host that died.
+        self.session_ended();
         match fs::remove_file(sockets.join(".s.PGSQL.5432")) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 return Err(start(cause.into()));

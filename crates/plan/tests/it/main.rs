@@ -22,7 +22,8 @@ fn problems(files: &[(&str, &str)]) -> String {
     let folder = folder(files);
     match load(folder.path(), &Environment::default()) {
         Err(PlanError::Problems { problems, .. }) => {
-            problems.iter().map(|problem| format!("{problem}\n")).collect()
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            lines.join("\n") + "\n"
         }
         other => panic!("{other:?}"),
     }

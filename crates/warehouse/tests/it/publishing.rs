@@ -8,6 +8,7 @@ use crate::bench::Bench;
 
 on_both_databases! {
     a_publish_writes_rows_that_name_where_they_came_from;
+    every_type_arrives_as_it_was_said;
     the_same_fetch_published_twice_changes_nothing;
     a_late_fetch_between_two_equal_ones_does_not_win;
     every_order_and_grouping_ends_in_the_same_table;
@@ -31,6 +32,66 @@ async fn a_publish_writes_rows_that_name_where_they_came_from(kind: Kind) {
                    from price join daymark.fetch as noted on noted.fetch_id = price._fetch_id order by symbol";
     let expected = [format!("[0,\"{key}\",true]"), format!("[1,\"{key}\",true]")];
     assert_eq!(bench.rows_of(lineage).await, expected);
+}
+
+const TYPES: [(&str, &str, &str); 16] = [
+    ("text", r#""caf\u00e9 \n \"quoted\"""#, "café \n \"quoted\""),
+    ("boolean", "true", "true"),
+    ("smallint", "-32768", "-32768"),
+    ("integer", "2147483647", "2147483647"),
+    ("bigint", "9007199254740993", "9007199254740993"),
+    ("double", "229.64999389648438", "229.64999389648438"),
+    (
+        "numeric",
+        "-1234567890123456789.000000000000000120",
+        "-1234567890123456789.000000000000000120",
+    ),
+    ("date", r#""2026-03-08""#, "2026-03-08"),
+    ("time", r#""23:59:59.999999""#, "23:59:59.999999"),
+    ("timestamp", r#""2026-03-08T02:30""#, "2026-03-08 02:30:00"),
+    ("timestamptz", r#""2026-03-08T02:30:00-05:00""#, "2026-03-08 07:30:00+00"),
+    ("epoch_seconds", "-1325583000", "1927-12-30 14:30:00+00"),
+    ("epoch_milliseconds", "1772937000123", "2026-03-08 02:30:00.123+00"),
+    ("epoch_microseconds", "1772937000123456", "2026-03-08 02:30:00.123456+00"),
+    ("uuid", r#""0190a0e0-0000-7000-8000-000000000000""#, "0190a0e0-0000-7000-8000-000000000000"),
+    ("jsonb", r#"{"b": [1, null], "a": 1.50}"#, r#"{"a": 1.50, "b": [1, null]}"#),
+];
+
+async fn every_type_arrives_as_it_was_said(kind: Kind) {
+    let fields: Vec<String> = TYPES
+        .iter()
+        .map(|(word, ..)| format!("f_{word} = {{ path = \"{word}\", type = \"{word}\" }}\n"))
+        .collect();
+    let source = crate::bench::SOURCE.replace("\"prices\"", "\"types\"");
+    let source = format!(
+        "{}[rows.fields]\n{}",
+        source.split("[rows.fields]").next().unwrap(),
+        fields.concat()
+    );
+    let columns: Vec<String> = TYPES
+        .iter()
+        .map(|(word, ..)| {
+            let (_, field_type) =
+                daymark_plan::FieldType::ALL.iter().find(|(known, _)| known == word).unwrap();
+            format!("f_{word} = \"{}\"\n", field_type.postgres())
+        })
+        .collect();
+    let model = format!(
+        "/* model\ntable = \"types\"\nkey = [\"f_text\"]\n[columns]\n{}*/\nselect {}, _fetch_id, _fetch_row from raw_types",
+        columns.concat(),
+        TYPES.map(|(word, ..)| format!("f_{word}")).join(", ")
+    );
+    let files = [("sources/types.toml", source.as_str()), ("models/types.sql", model.as_str())];
+    let mut bench = Bench::with(kind, &files).await;
+    let said: Vec<String> =
+        TYPES.iter().map(|(word, json, _)| format!("\"{word}\": {json}")).collect();
+    let key = bench.fetch_of("types", 1, &format!("[{{{}}}]", said.join(", ")));
+    let report = bench.publish(&[&key]).await;
+    assert_eq!(report.fetches[&key], FetchResult::Published);
+    let texts = TYPES.map(|(word, ..)| format!("f_{word}::text")).join(", ");
+    let found = bench.rows_of(&format!("select {texts} from types")).await;
+    let expected: Vec<&str> = TYPES.iter().map(|(_, _, text)| *text).collect();
+    assert_eq!(found, [serde_json::to_string(&expected).unwrap()]);
 }
 
 async fn the_same_fetch_published_twice_changes_nothing(kind: Kind) {
