@@ -31,18 +31,44 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write the reference pipeline (weather and the S&P 500) into a new folder
+    ///
+    /// Writes the reference pipeline: daymark.toml, sources/, models/, marts/ and dashboards/. Its state
+    /// (embedded database, raw responses) will live in DIR/.daymark/. A folder that is not empty is
+    /// refused.
     Init(Init),
     /// Check a pipeline folder and report all of its problems
+    ///
+    /// Reads every file of the pipeline folder and reports ALL problems at once, each with its file and
+    /// line, what was found and what is accepted. Nothing is fetched and no database is opened.
     Validate(Validate),
     /// Fetch and publish once, now
+    ///
+    /// One run now: every source is fetched, its response is kept in the raw store, and its rows are
+    /// published. It always fetches and publishes, on any day of the week and also when the day is
+    /// published already. Sources are independent: one that fails does not stop the others, and the exit
+    /// code is then 1. Responses that an earlier run left unpublished are published too.
     Run(Run),
     /// Run the schedule and the dashboard until Ctrl-C
+    ///
+    /// The schedule and the dashboard in one process. Times missed while it was stopped become one
+    /// catch-up run. Ctrl-C (or SIGTERM) stops it after the step in flight; a second Ctrl-C at once.
     Up(Up),
     /// Show the last days of every source and the next scheduled time
+    ///
+    /// The last days of every source with their states, why a day failed, and the next scheduled time.
+    /// Works while `daymark up` runs.
     Status(Status),
     /// Ask the warehouse a read-only question
+    ///
+    /// Runs one query in a read-only transaction, on the curated tables, the marts and the ledger
+    /// (schema `daymark`). Works while `daymark up` runs.
     Sql(Sql),
     /// Run the reference pipeline on generated data, without a network, and show its dashboard
+    ///
+    /// Writes the reference pipeline into a folder, starts a small API on a loopback port that answers
+    /// like Open-Meteo and the Yahoo chart API with generated numbers, runs the pipeline for the last 60
+    /// mornings, and shows the dashboard. One of the mornings finds the API broken and another gets an
+    /// error in place of data, so that the ledger has something to tell.
     Demo(Demo),
 }
 
@@ -54,11 +80,7 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
 }
 
-/// `daymark init`
-///
-/// Writes the reference pipeline: daymark.toml, sources/, models/, marts/ and dashboards/. Its state
-/// (embedded database, raw responses) will live in DIR/.daymark/. A folder that is not empty is
-/// refused.
+/// The arguments of `daymark init`.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The folder to write into; it is made if it is not there
@@ -66,10 +88,7 @@ pub(crate) struct Init {
     pub(crate) folder: PathBuf,
 }
 
-/// `daymark validate`
-///
-/// Reads every file of the pipeline folder and reports ALL problems at once, each with its file and
-/// line, what was found and what is accepted. Nothing is fetched and no database is opened.
+/// The arguments of `daymark validate`.
 #[derive(Debug, Args)]
 pub(crate) struct Validate {
     #[command(flatten)]
@@ -79,12 +98,7 @@ pub(crate) struct Validate {
     pub(crate) json: bool,
 }
 
-/// `daymark run`
-///
-/// One run now: every source is fetched, its response is kept in the raw store, and its rows are
-/// published. It always fetches and publishes, on any day of the week and also when the day is
-/// published already. Sources are independent: one that fails does not stop the others, and the exit
-/// code is then 1. Responses that an earlier run left unpublished are published too.
+/// The arguments of `daymark run`.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -101,10 +115,7 @@ pub(crate) struct Run {
     pub(crate) json: bool,
 }
 
-/// `daymark up`
-///
-/// The schedule and the dashboard in one process. Times missed while it was stopped become one
-/// catch-up run. Ctrl-C (or SIGTERM) stops it after the step in flight; a second Ctrl-C at once.
+/// The arguments of `daymark up`.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     #[command(flatten)]
@@ -115,10 +126,7 @@ pub(crate) struct Up {
     pub(crate) listen: Option<SocketAddr>,
 }
 
-/// `daymark status`
-///
-/// The last days of every source with their states, why a day failed, and the next scheduled time.
-/// Works while `daymark up` runs.
+/// The arguments of `daymark status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -131,10 +139,7 @@ pub(crate) struct Status {
     pub(crate) json: bool,
 }
 
-/// `daymark sql`
-///
-/// Runs one query in a read-only transaction, on the curated tables, the marts and the ledger
-/// (schema `daymark`). Works while `daymark up` runs.
+/// The arguments of `daymark sql`.
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
     /// The query, in PostgreSQL's SQL
@@ -150,12 +155,7 @@ pub(crate) struct Sql {
     pub(crate) csv: bool,
 }
 
-/// `daymark demo`
-///
-/// Writes the reference pipeline into a folder, starts a small API on a loopback port that answers
-/// like Open-Meteo and the Yahoo chart API with generated numbers, runs the pipeline for the last 60
-/// mornings, and shows the dashboard. One of the mornings finds the API broken and another gets an
-/// error in place of data, so that the ledger has something to tell.
+/// The arguments of `daymark demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Do all of it without serving the dashboard, print the summary and exit
