@@ -1,0 +1,13 @@
+//! The program as its users meet it: the real binary in folders of its own, with real HTTP and, where
+//! it matters, both kinds of PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_folder;
+mod bad_input;
+mod commands;
+mod crash;
+mod recorded;
+mod twice;
+mod up;
+mod world;
