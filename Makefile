@@ -37,7 +37,7 @@ lint: ui ## Check format, lints and documentation
 
 unit: ui ## Run the Rust tests, on the embedded and on a native PostgreSQL
 	$(CARGO) build --locked --workspace --all-targets
-	scripts/with-postgres.sh $(CARGO) test --locked --workspace
+	scripts/with-postgres.sh $(CARGO) test --locked --workspace --no-fail-fast
 
 browser: build ## Run the browser tests against the demo
 	cd ui && npm run test:browser

@@ -37,7 +37,8 @@ pub(crate) fn leading_comment<'t>(text: Text<'t>, word: &str) -> Option<(Text<'t
     }
     let (comment, query) = after_word.split_once("*/")?;
     let comment_at = start + (trimmed.len() - after_word.len());
-    let query_at = comment_at + comment.len() + 2;
+    let query = query.trim_start();
+    let query_at = text.text.len() - query.len();
     Some((
         Text { file: text.file, text: comment, first_line: text.line(comment_at) },
         Text { file: text.file, text: query, first_line: text.line(query_at) },
@@ -151,7 +152,7 @@ mod tests {
             Text { file: "m.sql", text: "/* model\ntable = \"t\"\n*/\nselect 1", first_line: 1 };
         let (comment, query) = leading_comment(text, "model").unwrap();
         assert_eq!((comment.text, comment.first_line), ("\ntable = \"t\"\n", 1));
-        assert_eq!((query.text, query.first_line), ("\nselect 1", 3));
+        assert_eq!((query.text, query.first_line), ("select 1", 4));
         assert!(leading_comment(text, "mart").is_none());
     }
 }

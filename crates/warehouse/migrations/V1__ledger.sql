@@ -29,7 +29,7 @@ create table daymark.step (
 );
 
 create table daymark.publish (
-    publish_id bigint generated always as identity primary key,
+    publish_id bigint primary key,
     run_id uuid not null references daymark.run,
     published_at timestamptz not null
 );

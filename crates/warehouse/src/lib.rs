@@ -12,12 +12,12 @@ pub mod ledger;
 mod migrate;
 pub mod publish;
 mod reader;
+mod result;
 mod session;
 mod sql;
 
 pub use error::{Failure, WarehouseError};
 pub use ledger::{Day, DayState, SourceDays};
-pub use reader::{
-    ColumnKind, DueDates, LastPublish, QueryError, ReadQuery, Reader, ResultColumn, ResultTable,
-};
+pub use reader::{DueDates, LastPublish, QueryError, ReadQuery, Reader};
+pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use session::{Session, Warehouse};

@@ -18,6 +18,7 @@ use tokio_postgres::{Row, Transaction};
 use crate::contract::search_path;
 use crate::error::{WarehouseError, db_message};
 use crate::ledger::{self, SourceDays};
+use crate::result::{ColumnKind, ResultColumn, ResultTable};
 use crate::session::Warehouse;
 
 /// How long one query may take on a server; the embedded database has no such limit.
@@ -46,42 +47,6 @@ pub struct ReadQuery {
     pub sql: String,
     /// Its parameters.
     pub params: Vec<Date>,
-}
-
-/// What a query gave.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct ResultTable {
-    /// The columns.
-    pub columns: Vec<ResultColumn>,
-    /// The rows, each with a value per column.
-    pub rows: Vec<Vec<Value>>,
-}
-
-/// A column of a result.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ResultColumn {
-    /// Its name.
-    pub name: String,
-    /// What its values are.
-    pub kind: ColumnKind,
-}
-
-/// What the values of a column are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ColumnKind {
-    /// Text.
-    Text,
-    /// A number.
-    Number,
-    /// A date, as `YYYY-MM-DD`.
-    Date,
-    /// An instant in UTC or a wall clock, as ISO 8601.
-    Timestamp,
-    /// `true` or `false`.
-    Boolean,
-    /// Any JSON.
-    Json,
 }
 
 /// What PostgreSQL said of a query.

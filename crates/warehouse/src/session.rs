@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daymark_plan::{DatabaseUrl, Plan};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod,
+};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 use tokio_postgres::{Client, NoTls};
@@ -30,6 +32,9 @@ const POOL_SIZE: usize = 8;
 /// Every session speaks UTC, so that nothing depends on where the server stands.
 const SETTINGS: &str = "set time zone 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; \
                         set client_min_messages = warning; set standard_conforming_strings = on";
+
+/// On a server, a statement whose client died is given up, and its locks with it.
+const SERVER_SETTINGS: &str = "set client_connection_check_interval = '2s'";
 
 /// The pipeline's PostgreSQL.
 #[derive(Debug, Clone)]
@@ -125,9 +130,13 @@ impl Warehouse {
                 }
             }
             Backend::Server(pool) => {
-                let object = pool.get().await.map_err(|cause| WarehouseError::Connect {
+                let object = pool.get().await.map_err(|error| WarehouseError::Connect {
                     url: self.url.clone(),
-                    cause: Box::new(cause),
+                    // The pool's own words say nothing that PostgreSQL's or the network's do not.
+                    cause: match error {
+                        PoolError::Backend(cause) => Box::new(cause),
+                        other => Box::new(other),
+                    },
                 })?;
                 Held::Server(object)
             }
@@ -218,9 +227,10 @@ fn pool(url: &str, shown: &str) -> Result<Pool, WarehouseError> {
     Pool::builder(manager)
         .max_size(POOL_SIZE)
         .post_create(Hook::async_fn(|client, _| {
-            Box::pin(
-                async move { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) },
-            )
+            Box::pin(async move {
+                client.batch_execute(SETTINGS).await.map_err(HookError::Backend)?;
+                client.batch_execute(SERVER_SETTINGS).await.map_err(HookError::Backend)
+            })
         }))
         .build()
         .map_err(|cause| connect(Box::new(cause)))

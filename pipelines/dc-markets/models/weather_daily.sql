@@ -2,11 +2,12 @@
 table = "weather_daily"
 key   = ["location", "date"]
 
+# The bounds catch nonsense and let a place in degrees Fahrenheit through.
 [columns]
 location          = "text not null"
 date              = "date not null"
-temperature_max_c = "double precision check (temperature_max_c between -90 and 60)"
-temperature_min_c = "double precision check (temperature_min_c between -90 and 60)"
+temperature_max_c = "double precision check (temperature_max_c between -130 and 140)"
+temperature_min_c = "double precision check (temperature_min_c between -130 and 140)"
 precipitation_mm  = "double precision check (precipitation_mm >= 0)"
 */
 select _fetch_id, _fetch_row,                            -- where the row came from

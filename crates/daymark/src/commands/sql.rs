@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use daymark_plan::Clock;
 use daymark_warehouse::{ColumnKind, ResultTable, Warehouse};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::cli::Sql;
 use crate::commands;
@@ -25,31 +25,13 @@ pub(crate) async fn sql(arguments: &Sql) -> Result<ExitCode, Failure> {
         Failure::failed(anyhow::anyhow!("the query failed: {error}"), place)
     })?;
     if arguments.json {
-        output::json(&objects(&table));
+        output::to_stdout(&table.json().map_err(|error| Failure::failed(error, None))?);
     } else if arguments.csv {
-        output::to_stdout(&csv_text(&table)?);
+        output::to_stdout(&table.csv());
     } else {
         output::to_stdout(&text(&table));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn objects(table: &ResultTable) -> Vec<Map<String, Value>> {
-    let object = |row: &Vec<Value>| {
-        table.columns.iter().map(|column| column.name.clone()).zip(row.iter().cloned()).collect()
-    };
-    table.rows.iter().map(object).collect()
-}
-
-fn csv_text(table: &ResultTable) -> Result<String, Failure> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let header = table.columns.iter().map(|column| column.name.as_str());
-    let written = writer.write_record(header).and_then(|()| {
-        table.rows.iter().try_for_each(|row| writer.write_record(row.iter().map(cell)))
-    });
-    written.map_err(anyhow::Error::new)?;
-    let bytes = writer.into_inner().map_err(|error| anyhow::Error::new(error.into_error()))?;
-    Ok(String::from_utf8(bytes).map_err(anyhow::Error::new)?)
 }
 
 fn text(table: &ResultTable) -> String {

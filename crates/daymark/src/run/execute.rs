@@ -79,11 +79,10 @@ impl Runner {
         let opened = self.open(run_id, order).await;
         let landed = self.ingest(run_id, order, opened.is_ok(), watch).await;
         if let Err(failure) = opened {
-            let kept =
-                landed.iter().filter(|landed| matches!(landed.fetched, Fetched::Stored(_))).count();
+            let kept = landed.iter().filter(|landed| landed.is_kept()).count();
             if kept > 0 {
                 tracing::warn!(
-                    "{kept} fetches are kept in the raw store; the next run publishes them"
+                    "{kept} responses are kept in the raw store; the next run publishes them"
                 );
             }
             return Err(failure);
@@ -263,6 +262,11 @@ impl Runner {
 }
 
 impl Landed {
+    /// Whether there is a response that a later run can publish.
+    fn is_kept(&self) -> bool {
+        matches!(&self.fetched, Fetched::Stored(stored) if stored.manifest.is_accepted())
+    }
+
     fn report(&self, run: &RunReport) -> SourceReport {
         let mut report = SourceReport::new(self.source_id.clone(), self.data_date);
         match &self.fetched {

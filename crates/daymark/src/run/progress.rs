@@ -105,6 +105,9 @@ fn fetch_words(event: &FetchEvent) -> String {
 
 fn publish_words(progress: &publish::Progress<'_>) -> String {
     match progress {
+        publish::Progress::Waiting { table } => {
+            format!("waiting for another publish of `{table}`")
+        }
         publish::Progress::Staging { source_id, data_date, table } => {
             format!("staging {source_id} {data_date} for `{table}`")
         }

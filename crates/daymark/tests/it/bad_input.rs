@@ -221,7 +221,7 @@ async fn sql_that_postgresql_refuses_costs_its_source(kind: Kind) {
             format!(
                 "models/weather_daily.sql:{}: the query yields the column `humidity`, which the \
                  contract lacks",
-                line_of("*/")
+                line_of("select _fetch_id")
             ),
         ),
         (

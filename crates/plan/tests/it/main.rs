@@ -157,7 +157,7 @@ fn windows_line_ends_and_a_byte_order_mark_change_nothing() {
         ("sources/s.toml", SOURCE),
         ("models/t.sql", &model),
     ]);
-    assert_eq!(load(folder.path(), &Environment::default()).unwrap().models[0].sql_line, 6);
+    assert_eq!(load(folder.path(), &Environment::default()).unwrap().models[0].sql_line, 7);
 }
 
 #[test]

@@ -41,6 +41,11 @@ pub type Watch<'w> = dyn Fn(Progress<'_>) + Send + Sync + 'w;
 /// What a publish is doing.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'p> {
+    /// Another publish of the same table is under way, and is waited for.
+    Waiting {
+        /// The table.
+        table: &'p str,
+    },
     /// The rows of a fetch are copied in and go through a model.
     Staging {
         /// The fetch's source.
@@ -169,7 +174,7 @@ pub async fn publish(
     for fetch in request.pending {
         by_source.entry(fetch.source_id.clone()).or_default().push(fetch);
     }
-    lock_tables(&transaction, plan, &schema, by_source.keys()).await?;
+    lock_tables(&transaction, plan, &schema, by_source.keys(), watch).await?;
     let publish_id = record::start(&transaction, request.run_id, request.now).await?;
     let context = Context {
         plan,
@@ -202,17 +207,28 @@ async fn lock_tables(
     plan: &Plan,
     schema: &str,
     sources: impl Iterator<Item = &SourceId>,
+    watch: &Watch<'_>,
 ) -> Result<(), WarehouseError> {
-    let mut tables: Vec<String> = sources
+    let doing = WarehouseError::statement("waiting for another publish of the same table");
+    let mut tables: Vec<&str> = sources
         .flat_map(|source_id| plan.models_of(source_id))
-        .map(|model| format!("daymark:{schema}.{}", model.table))
+        .map(|model| model.table.as_str())
         .collect();
-    tables.sort();
+    tables.sort_unstable();
     for table in tables {
-        transaction
-            .execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&table])
+        let name = format!("daymark:{schema}.{table}");
+        let locked: bool = transaction
+            .query_one("select pg_try_advisory_xact_lock(hashtextextended($1, 0))", &[&name])
             .await
-            .map_err(WarehouseError::statement("waiting for another publish of the same table"))?;
+            .map_err(&doing)?
+            .get(0);
+        if !locked {
+            watch(Progress::Waiting { table });
+            transaction
+                .execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&name])
+                .await
+                .map_err(&doing)?;
+        }
     }
     Ok(())
 }

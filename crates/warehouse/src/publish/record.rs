@@ -22,19 +22,27 @@ pub(super) struct Published {
     pub(super) order_key: String,
 }
 
-/// Opens a publish and gives its id.
+/// Opens a publish and gives its id: one more than the last, without gaps. Whoever opens a publish
+/// waits here until the one before it is over; readers do not.
 pub(super) async fn start(
     transaction: &Transaction<'_>,
     run_id: Uuid,
     now: Timestamp,
 ) -> Result<i64, WarehouseError> {
+    let doing = WarehouseError::statement("opening a publish");
+    transaction
+        .batch_execute("lock table daymark.publish in exclusive mode")
+        .await
+        .map_err(&doing)?;
     let row = transaction
         .query_one(
-            "insert into daymark.publish (run_id, published_at) values ($1, $2) returning publish_id",
+            "insert into daymark.publish (publish_id, run_id, published_at)
+             select coalesce(max(publish_id), 0) + 1, $1, $2 from daymark.publish
+             returning publish_id",
             &[&run_id, &now],
         )
         .await
-        .map_err(WarehouseError::statement("opening a publish"))?;
+        .map_err(&doing)?;
     Ok(row.get(0))
 }
 

@@ -49,7 +49,7 @@ async fn query_and_contract_must_have_the_same_columns(kind: Kind) {
     let extra = MODEL.replace("symbol, price\n", "symbol, price, price * 2 as twice\n");
     assert_eq!(
         outcome(&mut bench, 1, &extra).await,
-        "models/price.sql:7: the query yields the column `twice`, which the contract lacks"
+        "models/price.sql:8: the query yields the column `twice`, which the contract lacks"
     );
     let fewer = MODEL.replace("symbol, price\n", "symbol\n");
     assert_eq!(
@@ -59,7 +59,7 @@ async fn query_and_contract_must_have_the_same_columns(kind: Kind) {
     let nowhere = MODEL.replace("_fetch_id, _fetch_row, ", "_fetch_id, ");
     assert_eq!(
         outcome(&mut bench, 3, &nowhere).await,
-        "models/price.sql:7: the query yields no `_fetch_row`, so a row could not name where it came from"
+        "models/price.sql:8: the query yields no `_fetch_row`, so a row could not name where it came from"
     );
 }
 
