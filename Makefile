@@ -1,5 +1,7 @@
 # The two commands of a newcomer are `make demo` and `make test`; the others are their parts.
 .DEFAULT_GOAL := help
+# `make -j` would start the tests before their set-up is done.
+.NOTPARALLEL:
 .PHONY: help demo test setup ui build lint unit browser screenshots clean
 
 CARGO ?= cargo

@@ -27,7 +27,7 @@ stop() {
 }
 trap stop EXIT
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })')
 (cd "$home" && "${as_server[@]}" "$bin/initdb" -D "$home/data" -U daymark --auth=trust --encoding=UTF8 --no-sync >"$home/initdb.log") \
   || { cat "$home/initdb.log" >&2; exit 1; }
 # Nothing here outlives the run, so nothing waits for the disk.

@@ -39,7 +39,8 @@ pub(crate) enum Command {
     /// Check a pipeline folder and report all of its problems
     ///
     /// Reads every file of the pipeline folder and reports ALL problems at once, each with its file and
-    /// line, what was found and what is accepted. Nothing is fetched and no database is opened.
+    /// line, what was found and what is accepted. Nothing is fetched and no database is opened, so
+    /// SQL is not judged here: PostgreSQL does that at the next run, with file and line.
     Validate(Validate),
     /// Fetch and publish once, now
     ///
@@ -104,7 +105,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) folder: Folder,
     /// The data date to run for (YYYY-MM-DD); default: the one a scheduled run at this moment would
-    /// have, per source
+    /// have, per source. The request is the same for every date: what the API answers now is kept
+    /// as the answer for this day
     #[arg(long, value_name = "DATE")]
     pub(crate) date: Option<Date>,
     /// Run this source only; may be given several times

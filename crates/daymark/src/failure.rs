@@ -28,6 +28,11 @@ impl Failure {
         Self { code: 1, error: error.into(), hint }
     }
 
+    /// The error and its causes on one line, for the ledger.
+    pub(crate) fn one_line(&self) -> String {
+        one_line(self.error.as_ref())
+    }
+
     /// Prints the failure and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let mut text = format!("error: {}\n", self.error);

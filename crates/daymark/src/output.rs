@@ -3,12 +3,14 @@
 //! In: text, tables, JSON. Out: results on standard output, progress and errors on standard error.
 //! A closed pipe (`daymark sql ... | head`) ends the output quietly. Deliberately absent: what is said.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use comfy_table::{ContentLineStyle, LineStyle, TableStyle};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
+
+use crate::failure::Failure;
 
 /// A line under the header and nothing else: easy to read, easy to copy.
 const STYLE: TableStyle = TableStyle::new()
@@ -34,11 +36,16 @@ pub(crate) fn start_log(verbose: u8) {
         .init();
 }
 
-/// Writes a result.
-pub(crate) fn to_stdout(text: &str) {
+/// Writes a result. That nobody reads any more (`daymark sql ... | head`) is no failure; that it
+/// cannot be written, as on a full disk, is one.
+pub(crate) fn to_stdout(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    // Nobody reads any more: there is nobody to tell either.
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).unwrap_or_default();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(cause).context("cannot write the result").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes progress or an error.
@@ -47,9 +54,9 @@ pub(crate) fn to_stderr(text: &str) {
 }
 
 /// Writes a value as JSON.
-pub(crate) fn json(value: &impl Serialize) {
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("results have text keys");
-    to_stdout(&format!("{text}\n"));
+    to_stdout(&format!("{text}\n"))
 }
 
 /// A table; the columns named in `right` are set to the right, as numbers are.

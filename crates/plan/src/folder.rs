@@ -96,7 +96,13 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
     let no_folder = |cause| PlanError::NoFolder { folder: folder.to_owned(), cause };
     let root = folder.canonicalize().map_err(no_folder)?;
     let mut problems = Vec::new();
-    let main = read_file(&root, "daymark.toml").map_err(no_folder)?;
+    let main = match read_file(&root, "daymark.toml") {
+        Err(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+            problems.push(Problem::new("daymark.toml", 0, "the file is not UTF-8 text"));
+            String::new()
+        }
+        main => main.map_err(no_folder)?,
+    };
     let main = Text { file: "daymark.toml", text: &main, first_line: 1 };
     let settings = settings::read(&root, main, environment, &mut problems);
 
@@ -120,7 +126,7 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
         .iter()
         .filter_map(|file| mart::read(&file.stem, file.text(), &mut problems))
         .collect();
-    let marts = mart::in_order(marts, &mut problems);
+    let marts = mart::in_order(marts);
     let pages: Vec<Page> = files(&root, "dashboards", "md", &mut problems)
         .iter()
         .map(|file| page::read(&file.stem, file.text(), &mut problems))

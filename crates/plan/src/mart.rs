@@ -25,10 +25,10 @@ pub struct Mart {
 
 /// Reads one mart.
 pub(crate) fn read(name: &str, text: Text<'_>, problems: &mut Vec<Problem>) -> Option<Mart> {
-    if !sql_text::is_identifier(name) || name.starts_with('_') {
+    if !sql_text::is_table_name(name) {
         problems.push(
             Problem::new(text.file, 0, format!("a mart cannot be named `{name}`"))
-                .hint("its file's name is the view's: a-z, 0-9 and _, a letter first"),
+                .hint(format!("its file's name is the view's: {}", sql_text::TABLE_NAMES)),
         );
         return None;
     }
@@ -53,21 +53,16 @@ pub(crate) fn read(name: &str, text: Text<'_>, problems: &mut Vec<Problem>) -> O
     })
 }
 
-/// Puts marts behind the marts they read; marts that read each other in a circle are a problem.
-pub(crate) fn in_order(mut waiting: Vec<Mart>, problems: &mut Vec<Problem>) -> Vec<Mart> {
+/// Puts marts behind the marts they read. A word in a query may also be a column of that name, so what
+/// looks like a circle need not be one: the rest follows by name, and PostgreSQL judges.
+pub(crate) fn in_order(mut waiting: Vec<Mart>) -> Vec<Mart> {
     let mut ordered: Vec<Mart> = Vec::new();
     while !waiting.is_empty() {
         let ready = waiting.iter().position(|mart| {
             let reads = sql_text::identifiers(&mart.sql);
             !waiting.iter().any(|other| other.name != mart.name && reads.contains(&other.name))
         });
-        let Some(ready) = ready else {
-            let names: Vec<&str> = waiting.iter().map(|mart| mart.name.as_str()).collect();
-            let message = format!("these marts read each other in a circle: {}", names.join(", "));
-            problems.push(Problem::new(&waiting[0].file, waiting[0].sql_line, message));
-            return ordered;
-        };
-        ordered.push(waiting.remove(ready));
+        ordered.push(waiting.remove(ready.unwrap_or(0)));
     }
     ordered
 }

@@ -61,9 +61,14 @@ pub(crate) fn read(
     problems: &mut Vec<Problem>,
 ) -> Option<Model> {
     let Some((comment, query)) = sql_text::leading_comment(text, "model") else {
+        let message = if text.text.trim_start().starts_with("/*") && !text.text.contains("*/") {
+            "the comment the file starts with has no end `*/`"
+        } else {
+            "the file does not start with a comment `/* model ... */`"
+        };
         problems.push(
-            Problem::new(text.file, 1, "the file does not start with a comment `/* model ... */`")
-                .hint("its TOML names the table, its key and its columns; see the README"),
+            Problem::new(text.file, 1, message)
+                .hint("its TOML names the table, its key and its columns; see docs/folder.md"),
         );
         return None;
     };
@@ -71,10 +76,10 @@ pub(crate) fn read(
     let table_of_comment = comment.parse(problems)?;
     let mut section = Section::top(comment, &table_of_comment);
     let table = section.required_string("table", problems).filter(|name| {
-        let fits = sql_text::is_identifier(name) && !name.starts_with('_');
+        let fits = sql_text::is_table_name(name);
         if !fits {
             let problem = section.problem("table", format!("`table` is `{name}`"));
-            problems.push(problem.hint("accepted: a-z, 0-9 and _, a letter first"));
+            problems.push(problem.hint(format!("accepted: {}", sql_text::TABLE_NAMES)));
         }
         fits
     });
@@ -94,6 +99,17 @@ pub(crate) fn read(
                     problems.push(
                         problem.hint("PostgreSQL's own words, such as `double precision not null`"),
                     );
+                }
+                let words = sql_text::identifiers(&definition);
+                if let Some(word) = ["primary", "unique", "references", "deferrable"]
+                    .into_iter()
+                    .find(|word| words.iter().any(|found| found == word))
+                {
+                    let message = format!("`{word}` in the definition of `{name}`");
+                    let problem = definitions.problem(&name, message);
+                    problems.push(problem.hint(
+                        "accepted: a type, `not null`, `default`, `check`; the primary key is `key`",
+                    ));
                 }
                 columns.push(Column { name, definition, line });
             }

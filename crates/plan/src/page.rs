@@ -175,7 +175,11 @@ fn front_matter<'t>(text: Text<'t>, page: &mut Page, problems: &mut Vec<Problem>
     let Some(rest) = text.text.strip_prefix("+++\n") else {
         return text;
     };
-    let Some((front, body)) = rest.split_once("\n+++\n") else {
+    // The end may be the first line of all, or the last line of a file without a line end.
+    let end = rest.starts_with("+++").then_some(0).or_else(|| rest.find("\n+++").map(|at| at + 1));
+    let parts = end.map(|end| (&rest[..end], &rest[end + 3..]));
+    let Some((front, body)) = parts.filter(|(_, body)| body.is_empty() || body.starts_with('\n'))
+    else {
         let problem =
             Problem::new(text.file, 1, "the front matter that starts with `+++` has no end");
         problems.push(problem.hint("end it with a line `+++`"));
@@ -192,7 +196,8 @@ fn front_matter<'t>(text: Text<'t>, page: &mut Page, problems: &mut Vec<Problem>
         }
         section.finish(problems);
     }
-    let body_line = 3 + front.matches('\n').count() + 1;
+    // The body starts with the end of the closing line.
+    let body_line = 2 + front.matches('\n').count();
     Text { file: text.file, text: body, first_line: body_line }
 }
 

@@ -75,20 +75,24 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded(directory) => write!(f, "embedded:{}", directory.display()),
-            Self::Server(url) => match url::Url::parse(url.reveal()) {
-                Ok(mut shown) => {
-                    if shown.password().is_some() {
-                        // A URL with a password has a host, so this cannot fail.
-                        shown.set_password(Some("***")).unwrap_or_default();
-                    }
-                    // A password can also stand in the query (`?password=`): show none of it.
-                    shown.set_query(None);
-                    write!(f, "{shown}")
-                }
-                Err(_) => f.write_str("postgres://***"),
-            },
+            Self::Server(url) => f.write_str(&shown(url.reveal())),
         }
     }
+}
+
+/// A server's URL without its secrets. Where this crate and PostgreSQL could read a URL differently
+/// (an unescaped `/`, `#` or `@` in a password), nothing of it is shown.
+fn shown(url: &str) -> String {
+    let hidden = "postgres://***".to_owned();
+    let Ok(mut shown) = url::Url::parse(url) else { return hidden };
+    let clear =
+        !shown.path().contains('@') && shown.fragment().is_none() && url.matches('@').count() < 2;
+    if !clear || (shown.password().is_some() && shown.set_password(Some("***")).is_err()) {
+        return hidden;
+    }
+    // A password can also stand in the query (`?password=`).
+    shown.set_query(None);
+    shown.to_string()
 }
 
 /// The dashboard's settings.

@@ -14,6 +14,22 @@ pub(crate) fn is_identifier(word: &str) -> bool {
         && word.len() <= 63
 }
 
+/// The longest name of a table: `staged_<table>` must be a name as well (63 bytes at most).
+const LONGEST_TABLE: usize = 56;
+
+/// Whether a word can be a curated table or a mart. Names that start with `pg_` are the catalog's,
+/// which is searched first.
+pub(crate) fn is_table_name(word: &str) -> bool {
+    is_identifier(word)
+        && word.len() <= LONGEST_TABLE
+        && !word.starts_with('_')
+        && !word.starts_with("pg_")
+}
+
+/// What [`is_table_name`] accepts, for a hint.
+pub(crate) const TABLE_NAMES: &str =
+    "a-z, 0-9 and _, a letter first, not `pg_`, at most 56 characters";
+
 /// Reports a column name that PostgreSQL would need quotes for, or that is ours.
 pub(crate) fn check_column_name(section: &Section<'_>, name: &str, problems: &mut Vec<Problem>) {
     if !is_identifier(name) {
@@ -63,6 +79,8 @@ pub(crate) fn identifiers(sql: &str) -> Vec<String> {
             rest = tail;
         } else if let Some(tail) = dollar_quoted(rest) {
             rest = tail;
+        } else if let Some(body) = rest.strip_prefix("E'").or_else(|| rest.strip_prefix("e'")) {
+            rest = skip_escaped(body);
         } else if first.is_alphabetic() || first == '_' {
             let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
             let (word, tail) = rest.split_at(end);
@@ -115,6 +133,18 @@ fn skip_quoted(text: &str, quote: char) -> (&str, &str) {
     (text, "")
 }
 
+/// What follows the end of an `E'...'` literal, in which a backslash escapes a quote.
+fn skip_escaped(text: &str) -> &str {
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        if c == '\'' && !escaped {
+            return &text[at + 1..];
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    ""
+}
+
 /// What follows a `$tag$...$tag$` literal, when the text starts with one.
 fn dollar_quoted(text: &str) -> Option<&str> {
     let after = text.strip_prefix('$')?;
@@ -140,8 +170,15 @@ mod tests {
     }
 
     #[test]
+    fn a_backslash_escapes_a_quote_in_e_literals_only() {
+        assert_eq!(identifiers(r"select E'it\'s' from a"), ["select", "from", "a"]);
+        assert_eq!(identifiers(r"select '\' from a"), ["select", "from", "a"]);
+        assert_eq!(identifiers(r"select see'x' from a"), ["select", "see", "from", "a"]);
+    }
+
+    #[test]
     fn unfinished_literals_end_the_text() {
-        for sql in ["'abc", "\"abc", "/* abc", "$$abc", "--", "$"] {
+        for sql in ["'abc", "e'abc", "\"abc", "/* abc", "$$abc", "--", "$"] {
             identifiers(sql);
         }
     }

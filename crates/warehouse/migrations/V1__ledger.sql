@@ -4,6 +4,7 @@
 create table daymark.pipeline (
     only_one boolean primary key default true check (only_one),
     name text not null,
+    schema_name text not null,               -- of the curated tables
     last_fired_at timestamptz                -- the latest scheduled instant that was acted on
 );
 
@@ -53,7 +54,6 @@ create table daymark.fetch (
     data_date date not null,
     entity text,
     fetched_at timestamptz not null,
-    order_key text collate "C" not null,     -- "newer" among the fetches of a source
     state text not null check (state in ('published', 'refused', 'failed')),
     reason text,
     code_hash text not null,                 -- of the source's and its models' files
@@ -62,7 +62,7 @@ create table daymark.fetch (
     rejected bigint not null,
     check ((state = 'published') = (publish_id is not null))
 );
-create index fetch_by_source on daymark.fetch (source_id, order_key);
+create index fetch_by_source on daymark.fetch (source_id);
 
 -- A day's state is the best outcome reached; the last attempt's outcome stands beside it.
 create table daymark.day (
@@ -92,5 +92,6 @@ create table daymark.contract (
 create table daymark.mart (
     view_name text primary key,
     position integer not null,
-    sql text not null
+    sql text not null,
+    refused text                             -- what PostgreSQL said, of one that it refused
 );

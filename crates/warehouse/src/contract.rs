@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use daymark_plan::{Column, Mart, Model, Plan, RowsSpec, SourceId};
 use tokio_postgres::Transaction;
 
-use crate::error::{Failure, WarehouseError};
+use crate::error::{Failure, WarehouseError, db_message};
 use crate::session::Session;
 use crate::sql::{ident, list, qualified};
 
@@ -35,6 +35,11 @@ pub async fn ensure(session: &mut Session, plan: &Plan) -> Result<Refused, Wareh
     let schema = session.schema().to_owned();
     let doing = WarehouseError::statement("making the tables");
     let mut transaction = session.client().transaction().await.map_err(&doing)?;
+    // One process at a time makes tables; then each waits for readers and writers ten seconds at most.
+    transaction
+        .execute("select pg_advisory_xact_lock(hashtextextended('daymark:contracts', 0))", &[])
+        .await
+        .map_err(&doing)?;
     transaction.batch_execute("set local lock_timeout = '10s'").await.map_err(&doing)?;
     let mut refused = Refused::default();
     for source in &plan.sources {
@@ -132,11 +137,21 @@ async fn ensure_table(
             Ok(added) => alter_table(&added, &table),
             Err(failure) => return Ok(Err(failure)),
         },
-        (false, _) => create_table(model, &table),
+        (false, None) => create_table(model, &table),
+        (false, Some(_)) => {
+            // Making it anew would show an empty table for days the ledger calls published.
+            let message = format!(
+                "the table `{}` is gone, but the ledger says it holds published rows",
+                model.table
+            );
+            let hint = "bring it back from a backup, or give the model a new table name";
+            return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
+        }
     };
     if let Err(error) = transaction.batch_execute(&statement.text).await {
         // The statement has a column a line, from its second line on.
-        let failure = Failure::of(error, &model.file, &statement.text, "", 0).map_err(&doing)?;
+        let failure = Failure::of(error, &model.file, &statement.text, "", 0)
+            .map_err(WarehouseError::statement("making a table"))?;
         let column = failure.line.checked_sub(1).and_then(|index| statement.columns.get(index));
         let line = column.map_or(model.columns_line, |column| column.line);
         return Ok(Err(Failure { line, ..failure }));
@@ -192,8 +207,8 @@ fn define(column: &Column) -> String {
 fn additions<'m>(model: &'m Model, known: &Known) -> Result<Vec<&'m Column>, Failure> {
     let refuse = |line: usize, message: String| {
         Failure::new(&model.file, line, message).hint(
-            "only new nullable columns are added by themselves; for anything else change the table by \
-             hand, or give the model a new table name",
+            "only new nullable columns are added by themselves; for anything else give the model a new \
+             table name",
         )
     };
     if known.key != model.key {
@@ -252,6 +267,11 @@ async fn check_query(
                 .map_err(&doing);
         }
     };
+    if !prepared.params().is_empty() {
+        let message = "the query has parameters such as `$1`, and a model takes none";
+        let hint = "the day a fetch is for is the column `_data_date`";
+        return Ok(Err(Failure::new(&model.file, model.sql_line, message).hint(hint)));
+    }
     let found: Vec<&str> = prepared.columns().iter().map(tokio_postgres::Column::name).collect();
     let contract: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).collect();
     for name in &found {
@@ -292,7 +312,18 @@ async fn check_query(
     }
 }
 
-/// Replaces the marts' views when any of them changed: views depend on each other, so all go and come.
+/// A mart the ledger knows.
+struct KnownMart {
+    name: String,
+    sql: String,
+    /// Whether PostgreSQL took it.
+    taken: bool,
+    /// Whether its view is there.
+    there: bool,
+}
+
+/// Keeps the marts' views as their files say. Views depend on each other, so when one changed all go
+/// and come; when none did, readers are left alone and only those PostgreSQL refused are tried again.
 async fn ensure_marts(
     transaction: &mut Transaction<'_>,
     schema: &str,
@@ -300,50 +331,83 @@ async fn ensure_marts(
     failures: &mut Vec<Failure>,
 ) -> Result<(), WarehouseError> {
     let doing = WarehouseError::statement("making the marts");
-    let known: Vec<(String, String)> = transaction
-        .query("select view_name, sql from daymark.mart order by position", &[])
+    let known: Vec<KnownMart> = transaction
+        .query(
+            "select view_name, sql, refused is null, to_regclass(format('%I.%I', $1::text, view_name)) is not null
+             from daymark.mart order by position",
+            &[&schema],
+        )
         .await
         .map_err(&doing)?
         .iter()
-        .map(|row| (row.get(0), row.get(1)))
+        .map(|row| KnownMart { name: row.get(0), sql: row.get(1), taken: row.get(2), there: row.get(3) })
         .collect();
-    let wanted: Vec<(String, String)> =
-        marts.iter().map(|mart| (mart.name.clone(), mart.sql.clone())).collect();
-    if known == wanted {
-        return Ok(());
+    let same = known.len() == marts.len()
+        && known.iter().zip(marts).all(|(known, mart)| {
+            known.name == mart.name && known.sql == mart.sql && known.taken == known.there
+        });
+    let mut savepoint = transaction.savepoint("all_marts").await.map_err(&doing)?;
+    if !same {
+        for mart in known.iter().rev() {
+            let statement = format!("drop view if exists {}", qualified(schema, &mart.name));
+            if let Err(error) = savepoint.batch_execute(&statement).await {
+                // Somebody's own view may stand on it, or a reader may hold it: the old ones stay.
+                let Some(db) = error.as_db_error() else { return Err(doing(error)) };
+                let file = marts.iter().find(|known| known.name == mart.name);
+                let file = file.map_or("marts", |mart| mart.file.as_str());
+                let message =
+                    format!("the view `{}` cannot be replaced: {}", mart.name, db_message(db));
+                failures.push(Failure::new(file, 0, message));
+                return savepoint.rollback().await.map_err(&doing);
+            }
+        }
+        savepoint.execute("delete from daymark.mart", &[]).await.map_err(&doing)?;
     }
-    for (name, _) in known.iter().rev() {
-        let statement = format!("drop view if exists {}", qualified(schema, name));
-        transaction.batch_execute(&statement).await.map_err(&doing)?;
-    }
-    transaction.execute("delete from daymark.mart", &[]).await.map_err(&doing)?;
     for (position, mart) in (0_i32..).zip(marts) {
-        let savepoint = transaction.savepoint("one_mart").await.map_err(&doing)?;
-        savepoint.batch_execute(&search_path(schema)).await.map_err(&doing)?;
-        let prefix = format!("create view {} as ", qualified(schema, &mart.name));
-        let statement = format!("{prefix}{}", mart.sql);
-        if let Err(error) = savepoint.batch_execute(&statement).await {
-            failures.push(
+        let taken = known.iter().any(|known| known.name == mart.name && known.taken);
+        if !(same && taken) {
+            failures.extend(create_mart(&mut savepoint, schema, position, mart).await?);
+        }
+    }
+    savepoint.commit().await.map_err(&doing)
+}
+
+/// Makes one view and takes note of it, or of PostgreSQL's refusal.
+async fn create_mart(
+    transaction: &mut Transaction<'_>,
+    schema: &str,
+    position: i32,
+    mart: &Mart,
+) -> Result<Option<Failure>, WarehouseError> {
+    let doing = WarehouseError::statement("making a mart");
+    let savepoint = transaction.savepoint("one_mart").await.map_err(&doing)?;
+    savepoint.batch_execute(&search_path(schema)).await.map_err(&doing)?;
+    let view = qualified(schema, &mart.name);
+    let prefix = format!("create view {view} as ");
+    let statement = format!("{prefix}{}", mart.sql);
+    let failure = match savepoint.batch_execute(&statement).await {
+        Ok(()) => {
+            let description = mart.description.as_deref().unwrap_or_default().replace('\'', "''");
+            let statement = format!("comment on view {view} is '{description}'");
+            savepoint.batch_execute(&statement).await.map_err(&doing)?;
+            savepoint.commit().await.map_err(&doing)?;
+            None
+        }
+        Err(error) => {
+            savepoint.rollback().await.map_err(&doing)?;
+            Some(
                 Failure::of(error, &mart.file, &statement, &prefix, mart.sql_line)
                     .map_err(&doing)?,
-            );
-            savepoint.rollback().await.map_err(&doing)?;
-            continue;
-        }
-        if let Some(description) = &mart.description {
-            let text = description.replace('\'', "''");
-            let statement =
-                format!("comment on view {} is '{text}'", qualified(schema, &mart.name));
-            savepoint.batch_execute(&statement).await.map_err(&doing)?;
-        }
-        savepoint
-            .execute(
-                "insert into daymark.mart (view_name, position, sql) values ($1, $2, $3)",
-                &[&mart.name, &position, &mart.sql],
             )
-            .await
-            .map_err(&doing)?;
-        savepoint.commit().await.map_err(&doing)?;
-    }
-    Ok(())
+        }
+    };
+    transaction
+        .execute(
+            "insert into daymark.mart (view_name, position, sql, refused) values ($1, $2, $3, $4)
+             on conflict (view_name) do update set refused = excluded.refused",
+            &[&mart.name, &position, &mart.sql, &failure.as_ref().map(Failure::with_hint)],
+        )
+        .await
+        .map_err(&doing)?;
+    Ok(failure)
 }

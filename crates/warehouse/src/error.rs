@@ -46,6 +46,16 @@ pub enum WarehouseError {
         /// The pipeline that was to be run.
         wanted: String,
     },
+    /// The curated tables are in another schema.
+    #[error("the database `{url}` has its curated tables in the schema `{found}`, not `{wanted}`")]
+    OtherSchema {
+        /// Its URL with the password hidden.
+        url: String,
+        /// The schema they are in.
+        found: String,
+        /// The schema that was asked for.
+        wanted: String,
+    },
     /// The ledger could not be brought to this program's version.
     #[error("cannot bring the ledger to this program's version")]
     Migrate {
@@ -89,6 +99,9 @@ impl WarehouseError {
             Self::OtherPipeline { .. } => {
                 Some("one database holds one pipeline: use another database".to_owned())
             }
+            Self::OtherSchema { found, .. } => {
+                Some(format!("set `database.schema` to `{found}`, or use another database"))
+            }
             Self::Migrate { .. } => Some(
                 "a newer daymark may have written this ledger: use that one or a newer one".to_owned(),
             ),
@@ -116,6 +129,14 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// What was said and what to do next, on one line.
+    pub fn with_hint(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{self}; {hint}"),
+            None => self.to_string(),
+        }
+    }
+
     /// A failure of a file as a whole.
     pub(crate) fn new(file: &str, line: usize, message: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line, message: message.into(), hint: None }
@@ -127,7 +148,8 @@ impl Failure {
     }
 
     /// What PostgreSQL said of a query that stood in `statement` after `prefix`, and starts at
-    /// `query_line` of `file`. An error that is not PostgreSQL's (a lost connection) is given back.
+    /// `query_line` of `file`. An error that is not the query's (a lost connection, a lock that was
+    /// not had in time) is given back.
     pub(crate) fn of(
         error: tokio_postgres::Error,
         file: &str,
@@ -135,7 +157,9 @@ impl Failure {
         prefix: &str,
         query_line: usize,
     ) -> Result<Self, tokio_postgres::Error> {
-        let Some(db) = error.as_db_error() else { return Err(error) };
+        let Some(db) = error.as_db_error().filter(|db| is_of_sql_or_rows(db)) else {
+            return Err(error);
+        };
         let line = match db.position() {
             Some(ErrorPosition::Original(position)) => {
                 let at = usize::try_from(*position).unwrap_or(usize::MAX).saturating_sub(1);
@@ -149,6 +173,22 @@ impl Failure {
         let mut failure = Self::new(file, line, db_message(db));
         failure.hint = db.hint().map(str::to_owned);
         Ok(failure)
+    }
+}
+
+/// Whether an error is the doing of the SQL or of the rows it met, so that trying again without a
+/// change would end the same. All others may pass: locks, resources, connections, a server that stops.
+/// Classes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn is_of_sql_or_rows(db: &DbError) -> bool {
+    let class = db.code().code().get(..2).unwrap_or_default();
+    ["0A", "21", "22", "23", "2F", "38", "39", "42", "54", "P0"].contains(&class)
+}
+
+/// What PostgreSQL said, if the SQL or the rows are at fault; any other error is given back.
+pub(crate) fn said_of_rows(error: tokio_postgres::Error) -> Result<String, tokio_postgres::Error> {
+    match error.as_db_error().filter(|db| is_of_sql_or_rows(db)) {
+        Some(db) => Ok(db_message(db)),
+        None => Err(error),
     }
 }
 

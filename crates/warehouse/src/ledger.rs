@@ -14,6 +14,8 @@ use tokio_postgres::GenericClient;
 use uuid::Uuid;
 
 use crate::error::WarehouseError;
+use crate::publish::FetchResult;
+use crate::reader::Due;
 use crate::session::Session;
 
 /// The state of a day (DESIGN.md section 5).
@@ -196,6 +198,44 @@ pub async fn finish_run(
     transaction.commit().await.map_err(&doing)
 }
 
+/// Closes a run whose publish failed as a whole. The mark of the last fire stays where it is, so that
+/// a scheduler tries the fire again.
+pub async fn fail_run(
+    session: &mut Session,
+    run_id: Uuid,
+    now: Timestamp,
+) -> Result<(), WarehouseError> {
+    session
+        .client()
+        .execute(
+            "update daymark.run set finished_at = $2, outcome = 'failed' where run_id = $1",
+            &[&run_id, &now],
+        )
+        .await
+        .map_err(WarehouseError::statement("closing a run"))?;
+    Ok(())
+}
+
+/// What the ledger says became of a fetch, if it has taken note of it.
+pub async fn fetch_result(
+    session: &mut Session,
+    manifest_key: &str,
+) -> Result<Option<FetchResult>, WarehouseError> {
+    let row = session
+        .client()
+        .query_opt(
+            "select state, coalesce(reason, '') from daymark.fetch where manifest_key = $1",
+            &[&manifest_key],
+        )
+        .await
+        .map_err(WarehouseError::statement("reading a fetch"))?;
+    Ok(row.map(|row| match row.get(0) {
+        "published" => FetchResult::Published,
+        "refused" => FetchResult::Refused(row.get(1)),
+        _ => FetchResult::Failed(row.get(1)),
+    }))
+}
+
 /// Marks a day as failed for a reason that left no manifest, such as a raw store that is not writable.
 pub async fn fail_day(
     session: &mut Session,
@@ -307,14 +347,13 @@ pub async fn set_last_fired(session: &mut Session, at: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// The days of every source in a range. `due` gives the latest data date of a source whose time has
-/// come; days after it are `expected`.
+/// The days of every source in a range. `due` tells which days were to be attempted by now.
 pub(crate) async fn days(
     client: &impl GenericClient,
     plan: &Plan,
     from: Date,
     to: Date,
-    due: &(dyn Fn(&Source) -> Option<Date> + Send + Sync),
+    due: &(dyn Fn(&Source, Date) -> Due + Send + Sync),
 ) -> Result<Vec<SourceDays>, WarehouseError> {
     let doing = WarehouseError::statement("reading the days");
     let first_days: BTreeMap<String, Date> = client
@@ -349,14 +388,14 @@ pub(crate) async fn days(
     let mut sources = Vec::new();
     for source in &plan.sources {
         let first = source.start.or_else(|| first_days.get(source.id.as_str()).copied());
-        // A source without any attempt and without a start owes nothing yet.
-        let latest_due = first.and_then(|_| due(source));
         let mut days = Vec::new();
         let mut date = first.map_or(to, |first| first.max(from));
         while date <= to {
             days.push(match known.remove(&(source.id.as_str().to_owned(), date)) {
                 Some(day) => day,
-                None => unattempted(source, date, latest_due),
+                // A source without any attempt and without a start owes nothing yet.
+                None if first.is_none() => unattempted(source, date, Due::NotYet),
+                None => unattempted(source, date, due(source, date)),
             });
             let Ok(next) = date.tomorrow() else { break };
             date = next;
@@ -366,13 +405,17 @@ pub(crate) async fn days(
     Ok(sources)
 }
 
-fn unattempted(source: &Source, date: Date, latest_due: Option<Date>) -> Day {
-    let (state, reason) = if !source.calendar.has_data_on(date) {
-        (DayState::Holiday, None)
-    } else if latest_due.is_some_and(|due| date <= due) {
-        (DayState::Missing, Some("its time came and went without an attempt".to_owned()))
-    } else {
-        (DayState::Expected, None)
+fn unattempted(source: &Source, date: Date, due: Due) -> Day {
+    let has_data = source.calendar.has_data_on(date);
+    let (state, reason) = match due {
+        _ if !has_data => (DayState::Holiday, None),
+        Due::Never => {
+            (DayState::Holiday, Some("the schedule does not fire for this day".to_owned()))
+        }
+        Due::NotYet => (DayState::Expected, None),
+        Due::Now => {
+            (DayState::Missing, Some("its time came and no attempt is recorded".to_owned()))
+        }
     };
     Day { date, state, reason, since: None, last_outcome: None, attempts: 0 }
 }

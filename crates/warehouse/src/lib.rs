@@ -18,6 +18,6 @@ mod sql;
 
 pub use error::{Failure, WarehouseError};
 pub use ledger::{Day, DayState, SourceDays};
-pub use reader::{DueDates, LastPublish, QueryError, ReadQuery, Reader};
+pub use reader::{Due, DueDays, LastPublish, QueryError, ReadQuery, Reader};
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use session::{Session, Warehouse};

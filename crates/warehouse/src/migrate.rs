@@ -3,6 +3,8 @@
 //! In: a session. Out: schema `daymark`, migrated, holding the given pipeline's name. Deliberately
 //! absent: curated tables; those follow the contracts (`contract`).
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 
 use crate::error::WarehouseError;
@@ -14,34 +16,79 @@ mod embedded {
 /// The version this program writes.
 const CURRENT: i32 = 1;
 
-/// Migrates when the ledger is not current, and takes the database for the pipeline `name`.
+/// How often migrating is tried when another process migrates at the same time.
+const TRIES: u32 = 5;
+
+/// Migrates when the ledger is not current, and takes the database for the pipeline `name` with its
+/// curated tables in `schema`.
 pub(crate) async fn ensure(
     client: &mut Client,
     name: &str,
+    schema: &str,
     url: &str,
 ) -> Result<(), WarehouseError> {
-    if version(client).await? != Some(CURRENT) {
-        client
-            .batch_execute("create schema if not exists daymark")
-            .await
-            .map_err(WarehouseError::statement("making the ledger's schema"))?;
-        embedded::migrations::runner()
-            .set_migration_table_name("daymark.migration")
-            .run_async(client)
-            .await
-            .map_err(|cause| WarehouseError::Migrate { cause: Box::new(cause) })?;
+    let mut tries = 0;
+    while version(client).await? != Some(CURRENT) {
+        tries += 1;
+        match migrate(client).await {
+            Ok(()) => {}
+            // Another process may be making the same tables: it wins, and the version says so.
+            Err(_) if tries < TRIES => tokio::time::sleep(Duration::from_millis(200)).await,
+            Err(error) => return Err(error),
+        }
     }
     let doing = WarehouseError::statement("reading the pipeline's name");
-    client
-        .execute("insert into daymark.pipeline (name) values ($1) on conflict do nothing", &[&name])
+    let read = "select name, schema_name from daymark.pipeline";
+    if client.query_opt(read, &[]).await.map_err(&doing)?.is_none() {
+        client
+            .execute(
+                "insert into daymark.pipeline (name, schema_name) values ($1, $2)
+                 on conflict do nothing",
+                &[&name, &schema],
+            )
+            .await
+            .map_err(&doing)?;
+    }
+    let row = client.query_one(read, &[]).await.map_err(&doing)?;
+    let (found, found_schema): (String, String) = (row.get(0), row.get(1));
+    if found != name {
+        let wanted = name.to_owned();
+        return Err(WarehouseError::OtherPipeline { url: url.to_owned(), found, wanted });
+    }
+    if found_schema != schema {
+        let wanted = schema.to_owned();
+        return Err(WarehouseError::OtherSchema {
+            url: url.to_owned(),
+            found: found_schema,
+            wanted,
+        });
+    }
+    Ok(())
+}
+
+async fn migrate(client: &mut Client) -> Result<(), WarehouseError> {
+    make_schema(client, "daymark").await?;
+    embedded::migrations::runner()
+        .set_migration_table_name("daymark.migration")
+        .run_async(client)
         .await
-        .map_err(&doing)?;
-    let row = client.query_one("select name from daymark.pipeline", &[]).await.map_err(&doing)?;
-    let found: String = row.get(0);
-    if found == name {
+        .map_err(|cause| WarehouseError::Migrate { cause: Box::new(cause) })?;
+    Ok(())
+}
+
+/// Makes a schema that is not there; one that is needs no right to make any.
+pub(crate) async fn make_schema(client: &Client, schema: &str) -> Result<(), WarehouseError> {
+    let doing = WarehouseError::statement("making a schema");
+    let exists: bool = client
+        .query_one("select exists (select 1 from pg_namespace where nspname = $1)", &[&schema])
+        .await
+        .map_err(&doing)?
+        .get(0);
+    if exists {
         return Ok(());
     }
-    Err(WarehouseError::OtherPipeline { url: url.to_owned(), found, wanted: name.to_owned() })
+    let statement = format!("create schema if not exists {}", crate::sql::ident(schema));
+    client.batch_execute(&statement).await.map_err(&doing)
 }
 
 async fn version(client: &Client) -> Result<Option<i32>, WarehouseError> {

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use daymark_plan::{Plan, Source, SourceId};
+use daymark_plan::{Plan, Source};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use serde_json::Value;
@@ -24,14 +24,25 @@ use crate::session::Warehouse;
 /// How long one query may take on a server; the embedded database has no such limit.
 const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '30s'";
 
-/// The latest data date of a source whose time has come.
-pub type DueDates = Arc<dyn Fn(&Source) -> Option<Date> + Send + Sync>;
+/// Whether a source's day was to be attempted by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// The schedule never fires for it.
+    Never,
+    /// Its time has not come.
+    NotYet,
+    /// Its time has come.
+    Now,
+}
+
+/// Tells whether a source's day was to be attempted by now.
+pub type DueDays = Arc<dyn Fn(&Source, Date) -> Due + Send + Sync>;
 
 /// Reads the warehouse, and cannot write it.
 #[derive(Clone)]
 pub struct Reader {
     warehouse: Warehouse,
-    due: DueDates,
+    due: DueDays,
 }
 
 impl std::fmt::Debug for Reader {
@@ -69,8 +80,8 @@ pub struct LastPublish {
 }
 
 impl Reader {
-    /// A reader of a warehouse. `due` gives the latest data date of a source whose time has come.
-    pub fn new(warehouse: Warehouse, due: DueDates) -> Self {
+    /// A reader of a warehouse. `due` tells which days were to be attempted by now.
+    pub fn new(warehouse: Warehouse, due: DueDays) -> Self {
         Self { warehouse, due }
     }
 
@@ -142,9 +153,18 @@ impl Reader {
         Ok(row.map(|row| LastPublish { id: row.get(0), at: row.get(1) }))
     }
 
-    /// The latest data date of a source whose time has come.
-    pub fn due(&self, plan: &Plan, source_id: &SourceId) -> Option<Date> {
-        plan.source(source_id).and_then(|source| (self.due)(source))
+    /// The marts PostgreSQL refused, each with what it said.
+    pub async fn refused_marts(&self) -> Result<Vec<String>, WarehouseError> {
+        let mut session = self.warehouse.session("reading the ledger").await?;
+        let rows = session
+            .client()
+            .query(
+                "select refused from daymark.mart where refused is not null order by position",
+                &[],
+            )
+            .await
+            .map_err(WarehouseError::statement("reading the marts"))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 }
 
@@ -177,17 +197,22 @@ async fn run(
         .collect();
     let mut values = Vec::with_capacity(rows.len());
     for row in &rows {
-        let cells: Result<Vec<Value>, tokio_postgres::Error> =
-            (0..columns.len()).map(|index| value(row, index)).collect();
+        let cells: Result<Vec<Value>, String> = (0..columns.len())
+            .map(|index| value(row, index).map_err(|_| unshown(&row.columns()[index])))
+            .collect();
         match cells {
             Ok(cells) => values.push(cells),
-            Err(error) => {
-                let message = format!("{error}: cast the column to text to see it");
-                return Ok(Err(QueryError { message, line: None }));
-            }
+            Err(message) => return Ok(Err(QueryError { message, line: None })),
         }
     }
     Ok(Ok(ResultTable { columns, rows: values }))
+}
+
+fn unshown(column: &tokio_postgres::Column) -> String {
+    let (name, kind) = (column.name(), column.type_());
+    format!(
+        "the column `{name}` is of the type `{kind}`, which is not shown: cast it, `{name}::text`"
+    )
 }
 
 fn query_error(error: tokio_postgres::Error, sql: &str) -> Result<QueryError, WarehouseError> {

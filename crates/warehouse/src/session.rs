@@ -96,13 +96,9 @@ impl Warehouse {
             pipeline: plan.name.clone(),
         };
         let mut session = warehouse.session("opening").await?;
-        migrate::ensure(session.client(), &warehouse.pipeline, &warehouse.url).await?;
-        let schema = crate::sql::ident(&warehouse.schema);
-        session
-            .client()
-            .batch_execute(&format!("create schema if not exists {schema}"))
-            .await
-            .map_err(WarehouseError::statement("making the schema of the curated tables"))?;
+        migrate::make_schema(session.client(), &warehouse.schema).await?;
+        let Self { pipeline, schema, url, .. } = &warehouse;
+        migrate::ensure(session.client(), pipeline, schema, url).await?;
         drop(session);
         Ok(warehouse)
     }
@@ -160,6 +156,12 @@ impl Warehouse {
             Backend::Embedded { embedded, slot } => {
                 let mut guard = slot.lock().await;
                 if guard.open.take().is_some() {
+                    embedded.session_ended();
+                }
+                // Stopping the server would cut a guest off in the middle of its work: wait for it by
+                // standing in line behind it. Whether that succeeds does not matter any more.
+                if embedded.serves_a_guest() {
+                    drop(embedded.connect("stopping").await);
                     embedded.session_ended();
                 }
                 tokio::task::spawn_blocking(move || embedded.stop())

@@ -17,6 +17,7 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use crate::cli::Demo;
+use crate::commands::up::Ended;
 use crate::commands::{self, init, up};
 use crate::demo::api::{DemoApi, Faults};
 use crate::failure::Failure;
@@ -29,7 +30,7 @@ pub(crate) async fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
     let system = Clock::System;
     let listener = if arguments.exit { None } else { Some(up::listen(arguments.listen).await?) };
     let clock = Clock::manual(system.now());
-    let (directory, _temporary) = directory(arguments.dir.as_deref())?;
+    let (directory, temporary) = directory(arguments.dir.as_deref())?;
     let faults = faults(system.now());
     let api = DemoApi::start(clock.clone(), faults).await?;
     write_pipeline(&directory, &api)?;
@@ -45,17 +46,21 @@ pub(crate) async fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
         clock.set(system.now());
         let summary = Summary::read(&plan, &runner, &clock, fires.len()).await?;
         if arguments.json {
-            output::json(&summary.json());
+            output::json(&summary.json())?;
         } else {
-            output::to_stdout(&summary.text(&directory, arguments.dir.is_some()));
+            output::to_stdout(&summary.text(&directory, arguments.dir.is_some()))?;
         }
         let Some(listener) = listener else { return Ok(()) };
         let dashboard = up::dashboard(&plan, &runner, clock.clone(), true).await?;
         up::serve(listener, dashboard, stop).await
     };
     let done = up::until_stopped(work).await;
+    if let Ok(Ended::AtOnce) = done {
+        drop(temporary);
+        up::exit_at_once();
+    }
     runner.close().await;
-    done
+    done.map(|_| ExitCode::SUCCESS)
 }
 
 /// The folder to work in; a temporary one is removed when its guard is dropped.

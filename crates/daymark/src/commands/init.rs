@@ -29,7 +29,7 @@ pub(crate) fn init(arguments: &Init) -> Result<ExitCode, Failure> {
          next:\n  \
          daymark run --pipeline {folder}      fetch and publish now\n  \
          daymark up --pipeline {folder}       run every morning, with the dashboard\n"
-    ));
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod validate;
 use std::sync::Arc;
 
 use daymark_plan::{Clock, Environment, Plan, PlanError};
-use daymark_warehouse::{DueDates, Warehouse};
+use daymark_warehouse::{DueDays, Warehouse};
 
 use crate::cli::Folder;
 use crate::schedule;
@@ -27,9 +27,8 @@ pub(crate) fn load(folder: &Folder) -> Result<Arc<Plan>, PlanError> {
 /// A reader of the warehouse that knows which days are due by a clock.
 pub(crate) fn reader(plan: &Plan, warehouse: Warehouse, clock: Clock) -> daymark_warehouse::Reader {
     let (schedule, zone) = (plan.settings.schedule.clone(), plan.settings.zone.clone());
-    let due: DueDates = Arc::new(move |source| {
-        let fired = schedule::last_at_or_before(&schedule, clock.now())?;
-        Some(schedule::data_date(source.data_date, source.calendar, &zone, fired))
+    let due: DueDays = Arc::new(move |source, date| {
+        schedule::due(&schedule, source.data_date, source.calendar, &zone, date, clock.now())
     });
     daymark_warehouse::Reader::new(warehouse, due)
 }

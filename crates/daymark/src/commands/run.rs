@@ -32,9 +32,9 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     runner.close().await;
     let report = done?;
     if arguments.json {
-        output::json(&report);
+        output::json(&report)?;
     } else {
-        output::to_stdout(&report.text());
+        output::to_stdout(&report.text())?;
     }
     Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -71,6 +71,12 @@ fn on_date(
         return Err(Failure::usage(
             format!("the data date {date} is in the future"),
             format!("today is {today} in {}", plan.settings.schedule.zone_name),
+        ));
+    }
+    if date.year() < 1 {
+        return Err(Failure::usage(
+            format!("the data date {date} is before year 1"),
+            "give a date YYYY-MM-DD",
         ));
     }
     Ok(sources.iter().map(|source| (source.id.clone(), date)).collect())

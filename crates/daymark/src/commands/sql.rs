@@ -25,11 +25,11 @@ pub(crate) async fn sql(arguments: &Sql) -> Result<ExitCode, Failure> {
         Failure::failed(anyhow::anyhow!("the query failed: {error}"), place)
     })?;
     if arguments.json {
-        output::to_stdout(&table.json().map_err(|error| Failure::failed(error, None))?);
+        output::to_stdout(&table.json().map_err(|error| Failure::failed(error, None))?)?;
     } else if arguments.csv {
-        output::to_stdout(&table.csv());
+        output::to_stdout(&table.csv())?;
     } else {
-        output::to_stdout(&text(&table));
+        output::to_stdout(&text(&table))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -26,11 +26,12 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
     let warehouse = Warehouse::open(&plan).await?;
     let reader = commands::reader(&plan, warehouse.clone(), clock);
     let read = async {
-        Ok::<_, Failure>((reader.days(&plan, from, to).await?, reader.last_publish().await?))
+        let days = reader.days(&plan, from, to).await?;
+        Ok::<_, Failure>((days, reader.last_publish().await?, reader.refused_marts().await?))
     };
     let read = read.await;
     warehouse.close().await;
-    let (sources, last_publish) = read?;
+    let (sources, last_publish, refused_marts) = read?;
     let next = schedule::next_after(&plan.settings.schedule, now);
     if arguments.json {
         output::json(&json!({
@@ -38,9 +39,10 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "next_fire": next,
             "last_publish": last_publish,
             "sources": sources,
-        }));
+            "marts_failed": refused_marts,
+        }))?;
     } else {
-        output::to_stdout(&text(&plan, &sources, last_publish, next, now));
+        output::to_stdout(&text(&plan, &sources, &refused_marts, last_publish, next, now))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -48,6 +50,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
 fn text(
     plan: &Plan,
     sources: &[SourceDays],
+    refused_marts: &[String],
     last_publish: Option<LastPublish>,
     next: Option<Timestamp>,
     now: Timestamp,
@@ -78,7 +81,19 @@ fn text(
                 let state = day.state.as_str();
                 text.push_str(&format!("{} {} {state}: {reason}\n", source.source, day.date));
             }
+            let failed_since = day.last_outcome.as_deref() == Some("failed");
+            if let (DayState::Published, true, Some(reason)) =
+                (day.state, failed_since, &day.reason)
+            {
+                let (id, date) = (&source.source, day.date);
+                text.push_str(&format!(
+                    "{id} {date} published, but the last attempt failed: {reason}\n"
+                ));
+            }
         }
+    }
+    for reason in refused_marts {
+        text.push_str(&format!("mart failed: {reason}\n"));
     }
     let zone = &plan.settings.zone;
     let local = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();

@@ -27,10 +27,14 @@ use crate::schedule;
 
 /// The longest sleep: a machine that was suspended, or whose clock was set, is late by no more.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How long after a run that failed as a whole it is tried again; twice as long each time.
+const FIRST_AGAIN: Duration = Duration::from_mins(1);
+/// The longest of these waits.
+const LAST_AGAIN: Duration = Duration::from_mins(30);
 /// How long open requests may take when the dashboard stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// The exit code after a second Ctrl-C: 128 + SIGINT, as shells have it.
-const STOPPED_AT_ONCE: u8 = 130;
+const STOPPED_AT_ONCE: i32 = 130;
 
 /// Runs until it is stopped.
 pub(crate) async fn up(arguments: &Up) -> Result<ExitCode, Failure> {
@@ -46,8 +50,11 @@ pub(crate) async fn up(arguments: &Up) -> Result<ExitCode, Failure> {
         served.and(scheduled)
     };
     let done = until_stopped(work).await;
+    if let Ok(Ended::AtOnce) = done {
+        exit_at_once();
+    }
     runner.close().await;
-    done
+    done.map(|_| ExitCode::SUCCESS)
 }
 
 /// Binds the dashboard's address.
@@ -80,7 +87,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let address = listener.local_addr().context("the dashboard has no address")?;
-    output::to_stdout(&format!("dashboard: http://{address}\n"));
+    output::to_stdout(&format!("dashboard: http://{address}\n"))?;
     let stopped = stop.clone();
     let serving = axum::serve(listener, daymark_web::router(dashboard))
         .with_graceful_shutdown(async move { stopped.cancelled().await });
@@ -95,10 +102,18 @@ pub(crate) async fn serve(
     }
 }
 
+/// How something that runs until it is stopped came to its end.
+pub(crate) enum Ended {
+    /// By itself, or after a signal with its step in flight finished.
+    InOrder,
+    /// In the middle, by a second signal.
+    AtOnce,
+}
+
 /// Runs `work` until it ends by itself or after a signal; a second signal ends it where it is.
 pub(crate) async fn until_stopped<W>(
     work: impl FnOnce(CancellationToken) -> W,
-) -> Result<ExitCode, Failure>
+) -> Result<Ended, Failure>
 where
     W: Future<Output = Result<(), Failure>>,
 {
@@ -109,16 +124,23 @@ where
     tokio::pin!(work);
     loop {
         tokio::select! {
-            done = &mut work => return done.map(|()| ExitCode::SUCCESS),
+            done = &mut work => return done.map(|()| Ended::InOrder),
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         if stop.is_cancelled() {
-            return Ok(ExitCode::from(STOPPED_AT_ONCE));
+            return Ok(Ended::AtOnce);
         }
         output::to_stderr("stopping after the step in flight; Ctrl-C again stops at once\n");
         stop.cancel();
     }
+}
+
+/// Ends the process where it is. Nothing is lost by that: an open transaction is rolled back, and the
+/// next run publishes what was fetched. To wait for a query in flight would be no "at once".
+#[expect(clippy::disallowed_methods, reason = "what is given up here must not hold us back")]
+pub(crate) fn exit_at_once() -> ! {
+    std::process::exit(STOPPED_AT_ONCE)
 }
 
 /// Runs at every scheduled time. What was missed while nothing ran becomes one catch-up run.
@@ -133,34 +155,39 @@ async fn keep_schedule(
     if let Some(next) = schedule::next_after(schedule, clock.now()) {
         let local =
             next.to_zoned(plan.settings.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
-        output::to_stdout(&format!("next run: {local}\n"));
+        output::to_stdout(&format!("next run: {local}\n"))?;
     }
     let mut kind = RunKind::CatchUp;
+    let mut again = None;
     while !stop.is_cancelled() {
         if let Some(fire) = schedule::catch_up(schedule, Some(last), clock.now()) {
-            let order = Order {
-                kind,
-                scheduled_at: Some(fire),
-                days: runner.days_at(fire, plan.sources.iter()),
-            };
+            let days = runner.days_at(fire, plan.sources.iter());
+            let order = Order { kind, scheduled_at: Some(fire), days };
             let progress = Progress::Lines;
             match runner.execute(&order, &|event| progress.show(&event)).await {
-                Ok(report) => output::to_stdout(&report.text()),
-                // The next morning is another chance; the process stays up for it.
+                Ok(report) => {
+                    output::to_stdout(&report.text())?;
+                    (last, again) = (fire, None);
+                }
+                // The run as a whole failed: likely the database is away. What was fetched is kept.
                 Err(failure) => {
                     failure.report();
+                    again = Some(
+                        again.map_or(FIRST_AGAIN, |wait: Duration| (wait * 2).min(LAST_AGAIN)),
+                    );
                 }
             }
-            last = fire;
         }
         kind = RunKind::Scheduled;
-        let Some(next) = schedule::next_after(schedule, last) else {
-            stop.cancelled().await;
-            break;
+        let wait = match (again, schedule::next_after(schedule, last)) {
+            (Some(again), _) => again,
+            (None, Some(next)) => Duration::try_from(clock.now().duration_until(next))
+                .unwrap_or_default()
+                .min(LONGEST_SLEEP),
+            (None, None) => LONGEST_SLEEP,
         };
-        let wait = Duration::try_from(clock.now().duration_until(next)).unwrap_or_default();
         tokio::select! {
-            () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+            () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => {}
         }
     }

@@ -18,7 +18,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
     let plan = match commands::load(&arguments.folder) {
         Ok(plan) => plan,
         Err(PlanError::Problems { problems, .. }) if arguments.json => {
-            output::json(&json!({ "valid": false, "problems": problems }));
+            output::json(&json!({ "valid": false, "problems": problems }))?;
             return Ok(ExitCode::from(2));
         }
         Err(error) => return Err(error.into()),
@@ -33,7 +33,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
         output::json(&json!({
             "valid": true, "problems": [], "pipeline": plan.name,
             "sources": sources, "models": models, "marts": marts, "pages": pages,
-        }));
+        }))?;
     } else {
         output::to_stdout(&format!(
             "the pipeline `{}` is valid\n  sources: {}\n  models:  {}\n  marts:   {}\n  pages:   {}\n",
@@ -42,7 +42,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
             names(models),
             names(marts),
             names(pages),
-        ));
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

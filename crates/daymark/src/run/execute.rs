@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use daymark_ingest::{
-    FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, StoredManifest,
+    FetchOrder, Ingest, IngestError, Manifest, Outcome, RawKey, RawStore, StoredManifest,
 };
 use daymark_plan::{Clock, Plan, Source, SourceId};
 use daymark_warehouse::ledger::{self, RunKind, Step};
@@ -87,7 +87,13 @@ impl Runner {
             }
             return Err(failure);
         }
-        let mut report = self.publish(run_id, &landed, watch).await?;
+        let mut report = match self.publish(run_id, &landed, watch).await {
+            Ok(report) => report,
+            Err(failure) => {
+                self.fail(run_id, &landed, &failure).await;
+                return Err(failure);
+            }
+        };
         self.finish(run_id, order, &landed, &mut report).await?;
         Ok(report)
     }
@@ -168,9 +174,29 @@ impl Runner {
     ) -> Result<StoredManifest, IngestError> {
         let source = self.plan.source(source_id).expect("an order names sources of its plan");
         let ingest = self.ingest.get_or_try_init(|| std::future::ready(self.open_ingest())).await?;
+        if let Some(stored) = self.fetched_before(source, order).await? {
+            return Ok(stored);
+        }
         let fetch_order = FetchOrder { data_date, scheduled_at: order.scheduled_at, run_id };
         let told = |event| watch(RunEvent::Fetch { source_id, event });
         ingest.fetch(source, &fetch_order, &told).await
+    }
+
+    /// What was accepted for the same scheduled instant before: a fire that is tried again, because the
+    /// database was away, does not ask the API again.
+    async fn fetched_before(
+        &self,
+        source: &Source,
+        order: &Order,
+    ) -> Result<Option<StoredManifest>, IngestError> {
+        let Some(scheduled_at) = order.scheduled_at else { return Ok(None) };
+        let store = RawStore::open(&self.plan.settings.raw)?;
+        let after = RawKey::manifests_from(&source.id, scheduled_at);
+        let stored = store.manifests(&source.id, Some(&after)).await?;
+        let same = |stored: &StoredManifest| {
+            stored.manifest.is_accepted() && stored.manifest.scheduled_at == order.scheduled_at
+        };
+        Ok(stored.into_iter().find(same))
     }
 
     fn open_ingest(&self) -> Result<Ingest, IngestError> {
@@ -187,12 +213,14 @@ impl Runner {
     ) -> Result<RunReport, Failure> {
         let mut session = self.warehouse().await?.session("publishing").await?;
         let now = self.clock.now();
-        let mut pending = Vec::new();
+        let (mut pending, mut unreadable) = (Vec::new(), Vec::new());
         let mut store = None;
         match RawStore::open(&self.plan.settings.raw) {
             Ok(opened) => {
                 for source in &self.plan.sources {
-                    pending.extend(self.unpublished(&mut session, &opened, source).await?);
+                    let (found, failed) = self.unpublished(&mut session, &opened, source).await?;
+                    pending.extend(found);
+                    unreadable.extend(failed);
                 }
                 store = Some(opened);
             }
@@ -207,32 +235,65 @@ impl Runner {
                 ledger::fail_day(&mut session, run_id, source_id, data_date, &reason, now).await?;
             }
         }
-        let Some(store) = store else { return Ok(RunReport::new(run_id)) };
+        let mut report = RunReport::new(run_id);
+        report.manifests_unreadable = unreadable;
+        let Some(store) = store else { return Ok(report) };
         let request = publish::Request { run_id, now, pending };
         let read_rows = rows::reader(Arc::clone(&self.plan), store);
         let told = |progress: publish::Progress<'_>| watch(RunEvent::Publish(progress));
         let published =
             publish::publish(&mut session, &self.plan, request, &read_rows, &told).await?;
-        let mut report = RunReport::new(run_id);
         report.take(published, &self.plan);
+        for landed in landed {
+            // Another process may have published it since it was listed.
+            if let Fetched::Stored(stored) = &landed.fetched
+                && !report.fetches.contains_key(&stored.key)
+                && let Some(result) = ledger::fetch_result(&mut session, &stored.key).await?
+            {
+                report.fetches.insert(stored.key.clone(), result);
+            }
+        }
         Ok(report)
     }
 
-    /// The fetches of a source that the ledger has not taken note of.
+    /// The fetches of a source that the ledger has not taken note of, and what is wrong with those
+    /// manifests that cannot be read.
     async fn unpublished(
         &self,
         session: &mut Session,
         store: &RawStore,
         source: &Source,
-    ) -> Result<Vec<PendingFetch>, Failure> {
+    ) -> Result<(Vec<PendingFetch>, Vec<String>), Failure> {
         let noted = ledger::noted_manifests(session, &self.plan, &source.id).await?;
-        let mut pending = Vec::new();
+        let (mut pending, mut unreadable) = (Vec::new(), Vec::new());
         for key in store.manifest_keys(&source.id, None).await? {
-            if !noted.contains(&key) {
-                pending.push(pending_fetch(store.manifest(&key).await?));
+            if noted.contains(&key) {
+                continue;
+            }
+            match store.manifest(&key).await {
+                Ok(stored) => pending.push(pending_fetch(stored)),
+                Err(error) => unreadable.push(one_line(&error)),
             }
         }
-        Ok(pending)
+        Ok((pending, unreadable))
+    }
+
+    /// Tells the days of a run whose publish failed as a whole. The next run publishes what is kept.
+    async fn fail(&self, run_id: Uuid, landed: &[Landed], failure: &Failure) {
+        let reason = format!("not published: {}", failure.one_line());
+        let told = async {
+            let mut session = self.warehouse().await?.session("recording a failure").await?;
+            let now = self.clock.now();
+            for landed in landed.iter().filter(|landed| landed.is_kept()) {
+                let (source_id, data_date) = (&landed.source_id, landed.data_date);
+                ledger::fail_day(&mut session, run_id, source_id, data_date, &reason, now).await?;
+            }
+            ledger::fail_run(&mut session, run_id, now).await
+        };
+        if let Err(error) = told.await {
+            // The database that failed the publish is likely away altogether.
+            tracing::warn!("the failure is not in the ledger: {}", one_line(&error));
+        }
     }
 
     /// Closes the run in the ledger, and the report.
@@ -244,6 +305,7 @@ impl Runner {
         report: &mut RunReport,
     ) -> Result<(), Failure> {
         report.sources = landed.iter().map(|landed| landed.report(report)).collect();
+        report.take_earlier();
         let steps: Vec<Step> = report
             .sources
             .iter()
@@ -273,12 +335,14 @@ impl Landed {
             Fetched::PublishedAlready => report.skipped("this day is published already"),
             Fetched::Failed(error) => report.failed(one_line(error)),
             Fetched::Stored(stored) => {
-                report.fetched(&stored.manifest);
+                report.fetched(&stored.key, &stored.manifest);
                 match run.fetches.get(&stored.key) {
                     Some(FetchResult::Published) => report.published(run),
-                    Some(FetchResult::Refused(reason) | FetchResult::Failed(reason)) => {
-                        report.failed(reason.clone());
-                    }
+                    Some(
+                        FetchResult::Refused(reason)
+                        | FetchResult::Failed(reason)
+                        | FetchResult::Postponed(reason),
+                    ) => report.failed(reason.clone()),
                     None => report.failed("it was not published".to_owned()),
                 }
             }

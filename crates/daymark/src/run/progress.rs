@@ -105,9 +105,7 @@ fn fetch_words(event: &FetchEvent) -> String {
 
 fn publish_words(progress: &publish::Progress<'_>) -> String {
     match progress {
-        publish::Progress::Waiting { table } => {
-            format!("waiting for another publish of `{table}`")
-        }
+        publish::Progress::Waiting => "waiting for another publish".to_owned(),
         publish::Progress::Staging { source_id, data_date, table } => {
             format!("staging {source_id} {data_date} for `{table}`")
         }

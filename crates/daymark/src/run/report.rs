@@ -55,6 +55,8 @@ pub(crate) struct SourceReport {
     pub(crate) extracted: u64,
     /// Rows set aside.
     pub(crate) rejected: u64,
+    /// The first of them: where it stands and why it does not fit.
+    pub(crate) first_reject: Option<String>,
     /// Rows new in the source's tables.
     pub(crate) inserted: i64,
     /// Rows changed in the source's tables.
@@ -62,6 +64,19 @@ pub(crate) struct SourceReport {
     /// Rows that stayed as they were.
     pub(crate) unchanged: i64,
     /// What became of the day.
+    pub(crate) state: State,
+    /// Why, when it is not published.
+    pub(crate) reason: Option<String>,
+    #[serde(skip)]
+    manifest_key: Option<String>,
+}
+
+/// What became of a fetch that an earlier run had left unpublished.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct EarlierFetch {
+    /// Its manifest's key.
+    pub(crate) manifest_key: String,
+    /// What became of it.
     pub(crate) state: State,
     /// Why, when it is not published.
     pub(crate) reason: Option<String>,
@@ -77,21 +92,30 @@ impl SourceReport {
             raw_key: None,
             extracted: 0,
             rejected: 0,
+            first_reject: None,
             inserted: 0,
             updated: 0,
             unchanged: 0,
             state: State::Failed,
             reason: None,
+            manifest_key: None,
         }
     }
 
-    pub(super) fn fetched(&mut self, manifest: &Manifest) {
+    pub(super) fn fetched(&mut self, manifest_key: &str, manifest: &Manifest) {
+        self.manifest_key = Some(manifest_key.to_owned());
         self.attempts = manifest.attempts.len();
         self.bytes = manifest.bytes();
         self.raw_key = manifest.pages.iter().find_map(|page| page.raw_key.clone());
         if let Some(rows) = &manifest.rows {
             self.extracted = rows.extracted;
             self.rejected = rows.rejected;
+            self.first_reject = rows.rejects.first().map(|reject| {
+                format!(
+                    "row {}, `{}` at `{}`: `{}`: {}",
+                    reject.row, reject.field, reject.path, reject.value, reject.reason
+                )
+            });
         }
     }
 
@@ -140,8 +164,12 @@ pub(crate) struct RunReport {
     pub(crate) publish_id: Option<i64>,
     /// What it did for each source.
     pub(crate) sources: Vec<SourceReport>,
+    /// What became of fetches that earlier runs had left unpublished.
+    pub(crate) earlier: Vec<EarlierFetch>,
     /// What PostgreSQL refused of the marts.
     pub(crate) marts_failed: Vec<String>,
+    /// Manifests that cannot be read, and why.
+    pub(crate) manifests_unreadable: Vec<String>,
     #[serde(skip)]
     pub(super) fetches: BTreeMap<String, FetchResult>,
     #[serde(skip)]
@@ -155,7 +183,9 @@ impl RunReport {
             scheduled_at: None,
             publish_id: None,
             sources: Vec::new(),
+            earlier: Vec::new(),
             marts_failed: Vec::new(),
+            manifests_unreadable: Vec::new(),
             fetches: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
@@ -177,10 +207,31 @@ impl RunReport {
         self.fetches = published.fetches;
     }
 
+    /// Takes the fetches of the publish that are of no source's own report. Those refused when they were
+    /// received are no news.
+    pub(super) fn take_earlier(&mut self) {
+        let own: Vec<&String> =
+            self.sources.iter().filter_map(|source| source.manifest_key.as_ref()).collect();
+        let earlier = self.fetches.iter().filter(|(key, _)| !own.contains(key));
+        let earlier = earlier.filter_map(|(key, result)| {
+            let (state, reason) = match result {
+                FetchResult::Published => (State::Published, None),
+                FetchResult::Refused(_) => return None,
+                FetchResult::Failed(reason) | FetchResult::Postponed(reason) => {
+                    (State::Failed, Some(reason.clone()))
+                }
+            };
+            Some(EarlierFetch { manifest_key: key.clone(), state, reason })
+        });
+        self.earlier = earlier.collect();
+    }
+
     /// Whether anything failed.
     pub(crate) fn has_failed(&self) -> bool {
         !self.marts_failed.is_empty()
+            || !self.manifests_unreadable.is_empty()
             || self.sources.iter().any(|source| source.state == State::Failed)
+            || self.earlier.iter().any(|fetch| fetch.state == State::Failed)
     }
 
     /// The table and the reasons, for people.
@@ -201,10 +252,31 @@ impl RunReport {
         let rows: Vec<Vec<String>> = self.sources.iter().map(SourceReport::row).collect();
         let mut text = output::table(&header, &rows, &[2, 3, 5, 6, 7, 8, 9]);
         for source in &self.sources {
+            if let Some(first) = &source.first_reject {
+                let (id, date, count) = (&source.source, source.data_date, source.rejected);
+                text.push_str(&format!(
+                    "{id} {date} rows set aside: {count}; the first: {first}\n"
+                ));
+            }
             if let Some(reason) = &source.reason {
                 let (id, date, state) = (&source.source, source.data_date, source.state.as_str());
                 text.push_str(&format!("{id} {date} {state}: {reason}\n"));
             }
+        }
+        let (published, failed): (Vec<_>, Vec<_>) =
+            self.earlier.iter().partition(|fetch| fetch.state == State::Published);
+        if !published.is_empty() {
+            text.push_str(&format!("fetches of earlier runs published: {}\n", published.len()));
+        }
+        for fetch in failed {
+            let reason = fetch.reason.as_deref().unwrap_or_default();
+            text.push_str(&format!(
+                "fetch of an earlier run failed: `{}`: {reason}\n",
+                fetch.manifest_key
+            ));
+        }
+        for reason in &self.manifests_unreadable {
+            text.push_str(&format!("manifest not read: {reason}\n"));
         }
         for failure in &self.marts_failed {
             text.push_str(&format!("mart failed: {failure}\n"));

@@ -14,6 +14,7 @@ use daymark_warehouse::publish::{RowStream, RowsError};
 use futures::future::BoxFuture;
 use futures::stream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Chunks that may wait for PostgreSQL.
 const CHUNKS_AHEAD: usize = 4;
@@ -40,15 +41,30 @@ async fn open(plan: &Plan, store: &RawStore, key: &str) -> Result<RowStream, Row
     }
     let rows = source.rows.clone();
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    tokio::task::spawn_blocking(move || {
+    let extracting = tokio::task::spawn_blocking(move || {
         if let Err(error) = extract(&rows, &manifest, &bodies, &sender) {
             // Whoever reads the rows has gone if this cannot be said, and needs no answer.
             sender.blocking_send(Err(error)).unwrap_or_default();
         }
     });
-    Ok(Box::pin(stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    })))
+    Ok(Box::pin(stream::unfold((receiver, Some(extracting)), next_chunk)))
+}
+
+/// What `next_chunk` goes on with: where chunks come from, and who makes them until he is done.
+type Chunks = (mpsc::Receiver<Result<Bytes, RowsError>>, Option<JoinHandle<()>>);
+
+/// The next chunk. The end of the chunks is the end of the rows only if the thread that makes them
+/// came to its own end: half a fetch must never pass for a whole one.
+async fn next_chunk(
+    (mut receiver, mut extracting): Chunks,
+) -> Option<(Result<Bytes, RowsError>, Chunks)> {
+    if let Some(chunk) = receiver.recv().await {
+        return Some((chunk, (receiver, extracting)));
+    }
+    match extracting.take()?.await {
+        Ok(()) => None,
+        Err(panic) => Some((Err(panic.into()), (receiver, None))),
+    }
 }
 
 fn extract(

@@ -5,7 +5,9 @@
 //! what was fired before, which belong to the loop of `daymark up`.
 
 mod data_date;
+mod due;
 mod fires;
 
 pub(crate) use data_date::data_date;
-pub(crate) use fires::{catch_up, fires_between, last_at_or_before, next_after};
+pub(crate) use due::due;
+pub(crate) use fires::{catch_up, fires_between, next_after};

@@ -238,12 +238,14 @@ async fn sql_that_postgresql_refuses_costs_its_source(kind: Kind) {
         world.edit("models/weather_daily.sql", from, to);
         let report = world.run(&date).await;
         assert_eq!(report.code, 1, "{}", report.json);
-        assert_eq!(report.reason("weather"), reason);
+        // PostgreSQL's advice, which stands behind it, changes with its version.
+        let told = report.reason("weather");
+        assert!(told.starts_with(&reason), "{told}");
         assert_eq!(report.source("sp500")["state"], "published");
         let day = format!(
             "select state, reason from daymark.day where source_id = 'weather' and data_date = '{date}'"
         );
-        assert_eq!(world.rows(&day).await, [json!(["failed", reason]).to_string()]);
+        assert_eq!(world.rows(&day).await, [json!(["failed", told]).to_string()]);
         world.write("models/weather_daily.sql", &model);
     }
     assert_eq!(world.rows(MARKET_ROWS).await.len(), GOOD_BARS.len());

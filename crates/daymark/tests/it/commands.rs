@@ -95,14 +95,25 @@ async fn run_status_and_sql_in_all_their_forms(kind: Kind) {
     );
     assert_eq!(report.code, 0);
     let keys: Vec<&String> = report.json.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["run_id", "scheduled_at", "publish_id", "sources", "marts_failed"]);
+    assert_eq!(
+        keys,
+        [
+            "run_id",
+            "scheduled_at",
+            "publish_id",
+            "sources",
+            "earlier",
+            "marts_failed",
+            "manifests_unreadable"
+        ]
+    );
     assert_eq!(report.json["marts_failed"], json!([]));
     assert!(report.json["publish_id"].is_i64());
     let weather = report.source("weather");
     let bytes = world.stored("raw/weather")[0].1.len();
     let expected = json!({
         "source": "weather", "data_date": "2026-03-02", "attempts": 1, "bytes": bytes,
-        "raw_key": "raw/weather/weather_2026-03-02.json", "extracted": 3, "rejected": 0,
+        "raw_key": "raw/weather/weather_2026-03-02.json", "extracted": 3, "rejected": 0, "first_reject": null,
         "inserted": 3, "updated": 0, "unchanged": 0, "state": "published", "reason": null,
     });
     assert_eq!(*weather, expected);

@@ -84,7 +84,7 @@ fn every_problem_of_every_file_is_reported_with_its_line() {
         ("models/a.sql", "select 1"),
         (
             "models/b.sql",
-            "/* model\ntable = \"B\"\nkey = [\"dat\"]\nwrite = \"upset\"\n[columns]\ndate = \"date not null\"\n*/\n\
+            "/* model\ntable = \"B\"\nkey = [\"dat\"]\nwrite = \"upset\"\n[columns]\ndate = \"date not null unique\"\n*/\n\
              select * from raw_wether",
         ),
         ("marts/x.sql", "select * from y"),
@@ -126,6 +126,16 @@ fn the_environment_overrides_the_file_and_hides_passwords() {
     assert_eq!(plan.settings.schema, "curated");
     assert_eq!(plan.settings.raw, RawUrl::File(plan.root.join("elsewhere")));
 
+    for odd in [
+        "postgres://u:12/sekret@host/db",
+        "postgres://u:12#sekret@host/db",
+        "postgres://u:a@sekret@host/db",
+    ] {
+        let environment = Environment::of([("DAYMARK_DATABASE_URL", odd.to_owned())]);
+        let shown = load(folder.path(), &environment).unwrap().settings.database.to_string();
+        assert_eq!(shown, "postgres://***", "{odd}");
+    }
+
     let wrong = Environment::of([("DAYMARK_DATABASE_URL", "mysql://me:sekret@x/".to_owned())]);
     let Err(PlanError::Problems { problems, .. }) = load(folder.path(), &wrong) else { panic!() };
     insta::assert_snapshot!(problems[0], @"
@@ -158,6 +168,18 @@ fn windows_line_ends_and_a_byte_order_mark_change_nothing() {
         ("models/t.sql", &model),
     ]);
     assert_eq!(load(folder.path(), &Environment::default()).unwrap().models[0].sql_line, 7);
+}
+
+#[test]
+fn front_matter_may_be_empty_or_all_there_is() {
+    for (page, title) in
+        [("+++\n+++\nHello", "p"), ("+++\ntitle = \"T\"\n+++", "T"), ("Hello +++", "p")]
+    {
+        let mut files = good();
+        files.push(("dashboards/p.md", page));
+        let plan = load(folder(&files).path(), &Environment::default()).unwrap();
+        assert_eq!(plan.pages[0].title, title, "{page:?}");
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@
 use daymark_plan::{Model, Source};
 use tokio_postgres::Transaction;
 
-use super::Context;
 use super::stage::staged_table;
-use crate::error::{WarehouseError, db_message};
+use super::{Context, NotDone};
+use crate::error::{WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
 
 /// What changed in a table.
@@ -30,7 +30,8 @@ pub(super) async fn overwrites(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
-) -> Result<bool, WarehouseError> {
+) -> Result<Result<bool, NotDone>, WarehouseError> {
+    let doing = WarehouseError::statement("looking for rows a late fetch would overwrite");
     for model in context.plan.models_of(&source.id) {
         let statement = format!(
             "select exists (select 1 from {} as staged join {} as published using ({}) where {})",
@@ -39,15 +40,18 @@ pub(super) async fn overwrites(
             list("", model.key.iter().map(String::as_str)),
             differs(model),
         );
-        let row = transaction
-            .query_one(&statement, &[])
-            .await
-            .map_err(WarehouseError::statement("looking for rows a late fetch would overwrite"))?;
-        if row.get(0) {
-            return Ok(true);
+        match transaction.query_one(&statement, &[]).await {
+            Ok(row) if row.get(0) => return Ok(Ok(true)),
+            Ok(_) => {}
+            Err(error) => return not_done(error, model).map(Err).map_err(&doing),
         }
     }
-    Ok(false)
+    Ok(Ok(false))
+}
+
+/// What PostgreSQL said of a model's rows.
+fn not_done(error: tokio_postgres::Error, model: &Model) -> Result<NotDone, tokio_postgres::Error> {
+    said_of_rows(error).map(|reason| NotDone::Failed(format!("{}: {reason}", model.file)))
 }
 
 /// Writes the difference of one table. The inner error is what PostgreSQL said of the rows.
@@ -55,7 +59,7 @@ pub(super) async fn write(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     model: &Model,
-) -> Result<Result<TableCounts, String>, WarehouseError> {
+) -> Result<Result<TableCounts, NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("comparing staged with published rows");
     let staged = staged_table(model);
     let table = qualified(&context.schema, &model.table);
@@ -75,7 +79,9 @@ pub(super) async fn write(
          analyze {newest}",
         differs(model),
     );
-    transaction.batch_execute(&statement).await.map_err(&doing)?;
+    if let Err(error) = transaction.batch_execute(&statement).await {
+        return not_done(error, model).map(Err).map_err(&doing);
+    }
     let counts = transaction
         .query_one(
             &format!(
@@ -98,7 +104,6 @@ pub(super) async fn write(
         .columns
         .iter()
         .map(|column| column.name.as_str())
-        .filter(|name| !model.key.iter().any(|key| key == name))
         .chain(["_fetch_id", "_fetch_row"])
         .map(|name| format!("{0} = newest.{0}", ident(name)))
         .collect();
@@ -118,10 +123,7 @@ pub(super) async fn write(
             Ok(touched) if touched == expected => {}
             Ok(touched) => return Err(WarehouseError::RowCount { doing, touched, expected }),
             Err(error) => {
-                return match error.as_db_error() {
-                    Some(db) => Ok(Err(format!("{}: {}", model.file, db_message(db)))),
-                    None => Err(WarehouseError::Statement { doing, cause: error }),
-                };
+                return not_done(error, model).map(Err).map_err(WarehouseError::statement(doing));
             }
         }
     }
@@ -133,20 +135,14 @@ pub(super) async fn write(
     }))
 }
 
-/// Whether the values beside the key differ between `staged` and `published`.
+/// Whether the rows differ between `staged` and `published`, as they are stored: `1.0` and `1.00`
+/// are equal and not the same, and which of them stays must not depend on the order of publishes.
+/// This works for types without equality, such as `json`, as well. (Written as subqueries because two
+/// bare rows would be compared column by column.)
 fn differs(model: &Model) -> String {
-    let values: Vec<&str> = model
-        .columns
-        .iter()
-        .map(|column| column.name.as_str())
-        .filter(|name| !model.key.iter().any(|key| key == name))
-        .collect();
-    if values.is_empty() {
-        return "false".to_owned();
-    }
-    format!(
-        "row({}) is distinct from row({})",
-        list("staged.", values.iter().copied()),
-        list("published.", values.iter().copied()),
-    )
+    let row = |side: &str| {
+        let columns = list(side, model.columns.iter().map(|column| column.name.as_str()));
+        format!("(select image from (select {columns}) as image)")
+    };
+    format!("{} operator(pg_catalog.*<>) {}", row("staged."), row("published."))
 }

@@ -19,11 +19,11 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use tokio_postgres::Transaction;
+use tokio_postgres::{IsolationLevel, Transaction};
 use uuid::Uuid;
 
 use crate::contract::{self, Refused};
-use crate::error::WarehouseError;
+use crate::error::{WarehouseError, said_of_rows};
 use crate::session::Session;
 
 pub use difference::TableCounts;
@@ -41,11 +41,8 @@ pub type Watch<'w> = dyn Fn(Progress<'_>) + Send + Sync + 'w;
 /// What a publish is doing.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'p> {
-    /// Another publish of the same table is under way, and is waited for.
-    Waiting {
-        /// The table.
-        table: &'p str,
-    },
+    /// Another publish is under way, and is waited for.
+    Waiting,
     /// The rows of a fetch are copied in and go through a model.
     Staging {
         /// The fetch's source.
@@ -99,13 +96,18 @@ pub struct PendingFetch {
 }
 
 impl PendingFetch {
-    /// The key that orders the fetches of a source: what "newer" means (DESIGN.md section 4).
     fn order_key(&self, supersede: Supersede) -> String {
-        match supersede {
-            // Manifest keys start with the time of the fetch and are unique.
-            Supersede::FetchedAt => self.manifest_key.clone(),
-            Supersede::DataDate => format!("{}/{}", self.data_date, self.manifest_key),
-        }
+        order_key(supersede, &self.manifest_key, self.data_date)
+    }
+}
+
+/// The key that orders the fetches of a source: what "newer" means (DESIGN.md section 4). It is worked
+/// out whenever it is needed, because the source's rule can change.
+fn order_key(supersede: Supersede, manifest_key: &str, data_date: Date) -> String {
+    match supersede {
+        // Manifest keys start with the time of the fetch and are unique.
+        Supersede::FetchedAt => manifest_key.to_owned(),
+        Supersede::DataDate => format!("{data_date}/{manifest_key}"),
     }
 }
 
@@ -116,8 +118,27 @@ pub enum FetchResult {
     Published,
     /// It had been refused when it was received.
     Refused(String),
-    /// The database refused its rows.
+    /// The database refused its rows. It is tried again when its source's or its models' files change.
     Failed(String),
+    /// It could not be published this time, for a reason that may pass; the next publish tries again.
+    Postponed(String),
+}
+
+/// Why something of a publish was not done.
+enum NotDone {
+    /// The SQL or the rows are at fault.
+    Failed(String),
+    /// Something that may pass.
+    Postponed(String),
+}
+
+impl From<NotDone> for FetchResult {
+    fn from(not_done: NotDone) -> Self {
+        match not_done {
+            NotDone::Failed(reason) => Self::Failed(reason),
+            NotDone::Postponed(reason) => Self::Postponed(reason),
+        }
+    }
 }
 
 /// What a publish did.
@@ -167,7 +188,14 @@ pub async fn publish(
         Report { refused: contract::ensure(session, plan).await?, ..Report::default() };
     let schema = session.schema().to_owned();
     let doing = WarehouseError::statement("publishing");
-    let mut transaction = session.client().transaction().await.map_err(&doing)?;
+    let mut transaction = session
+        .client()
+        .build_transaction()
+        // Each statement sees what the publish that was waited for has committed.
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await
+        .map_err(&doing)?;
     transaction.batch_execute(&contract::search_path(&schema)).await.map_err(&doing)?;
 
     let mut by_source: BTreeMap<SourceId, Vec<PendingFetch>> = BTreeMap::new();
@@ -201,7 +229,8 @@ pub async fn publish(
     Ok(report)
 }
 
-/// Makes publishes of one table serial: locks in name order, until the transaction ends.
+/// Makes publishes of one table serial: locks in name order, until the transaction ends. The first is
+/// for the publish's number, which has no gaps.
 async fn lock_tables(
     transaction: &Transaction<'_>,
     plan: &Plan,
@@ -209,21 +238,21 @@ async fn lock_tables(
     sources: impl Iterator<Item = &SourceId>,
     watch: &Watch<'_>,
 ) -> Result<(), WarehouseError> {
-    let doing = WarehouseError::statement("waiting for another publish of the same table");
-    let mut tables: Vec<&str> = sources
+    let doing = WarehouseError::statement("waiting for another publish");
+    let mut names: Vec<String> = sources
         .flat_map(|source_id| plan.models_of(source_id))
-        .map(|model| model.table.as_str())
+        .map(|model| format!("daymark:table:{schema}.{}", model.table))
+        .chain(["daymark:publish".to_owned()])
         .collect();
-    tables.sort_unstable();
-    for table in tables {
-        let name = format!("daymark:{schema}.{table}");
+    names.sort_unstable();
+    for name in names {
         let locked: bool = transaction
             .query_one("select pg_try_advisory_xact_lock(hashtextextended($1, 0))", &[&name])
             .await
             .map_err(&doing)?
             .get(0);
         if !locked {
-            watch(Progress::Waiting { table });
+            watch(Progress::Waiting);
             transaction
                 .execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&name])
                 .await
@@ -248,9 +277,10 @@ async fn publish_source(
             (Outcome::Refused(reason), _) => {
                 results.insert(fetch.manifest_key.clone(), FetchResult::Refused(reason.clone()));
             }
+            // Nothing was tried with its rows.
             (Outcome::Accepted, Some(failure)) => {
-                results
-                    .insert(fetch.manifest_key.clone(), FetchResult::Failed(failure.to_string()));
+                let postponed = FetchResult::Postponed(failure.with_hint());
+                results.insert(fetch.manifest_key.clone(), postponed);
             }
             (Outcome::Accepted, None) => accepted.push(fetch),
         }
@@ -264,10 +294,11 @@ async fn publish_source(
                 results.extend(written.fetches);
                 report.tables.extend(written.tables);
             }
-            Err(reason) => {
+            Err(not_done) => {
                 savepoint.rollback().await.map_err(&doing)?;
+                let result = FetchResult::from(not_done);
                 for fetch in &accepted {
-                    results.insert(fetch.manifest_key.clone(), FetchResult::Failed(reason.clone()));
+                    results.insert(fetch.manifest_key.clone(), result.clone());
                 }
             }
         }
@@ -295,9 +326,11 @@ async fn write_source(
     context: &Context<'_>,
     source: &Source,
     accepted: &[&PendingFetch],
-) -> Result<Result<Written, String>, WarehouseError> {
+) -> Result<Result<Written, NotDone>, WarehouseError> {
     let mut written = Written::default();
-    stage::create_tables(transaction, context, source).await?;
+    if let Err(not_done) = stage::create_tables(transaction, context, source).await? {
+        return Ok(Err(not_done));
+    }
     let mut oldest: Option<String> = None;
     for fetch in accepted {
         let order_key = fetch.order_key(source.supersede);
@@ -315,14 +348,21 @@ async fn write_source(
                 oldest.get_or_insert(order_key);
                 FetchResult::Published
             }
-            Err(reason) => FetchResult::Failed(reason),
+            Err(not_done) => not_done.into(),
         };
         written.fetches.insert(fetch.manifest_key.clone(), result);
     }
     let Some(oldest) = oldest else { return Ok(Ok(written)) };
 
     let newer = record::published_after(transaction, source, &oldest).await?;
-    if !newer.is_empty() && difference::overwrites(transaction, context, source).await? {
+    let overwrites = match newer.as_slice() {
+        [] => false,
+        _ => match difference::overwrites(transaction, context, source).await? {
+            Ok(overwrites) => overwrites,
+            Err(not_done) => return Ok(Err(not_done)),
+        },
+    };
+    if overwrites {
         // A late fetch would overwrite rows. An unchanged row keeps the fetch that first said its
         // value, so the row alone cannot tell who is newer: the newer fetches are applied again.
         for published in newer {
@@ -335,11 +375,11 @@ async fn write_source(
                 &published.order_key,
             )
             .await?;
-            if let Err(reason) = again {
-                return Ok(Err(format!(
+            if let Err(NotDone::Failed(reason) | NotDone::Postponed(reason)) = again {
+                return Ok(Err(NotDone::Postponed(format!(
                     "the fetch is older than `{}`, which had to be applied again and failed: {reason}",
                     published.manifest_key
-                )));
+                ))));
             }
         }
     }
@@ -350,8 +390,14 @@ async fn write_source(
                 record::table(transaction, context, &model.table, counts).await?;
                 written.tables.insert(model.table.clone(), counts);
             }
-            Err(reason) => return Ok(Err(reason)),
+            Err(not_done) => return Ok(Err(not_done)),
         }
     }
-    Ok(Ok(written))
+    // A deferred constraint speaks up here, where it is this source's and not the commit's.
+    match transaction.batch_execute("set constraints all immediate").await {
+        Ok(()) => Ok(Ok(written)),
+        Err(error) => said_of_rows(error)
+            .map(|reason| Err(NotDone::Failed(reason)))
+            .map_err(WarehouseError::statement("checking the constraints")),
+    }
 }

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Context, FetchResult, PendingFetch, TableCounts};
+use super::{Context, FetchResult, PendingFetch, TableCounts, order_key};
 use crate::error::WarehouseError;
 use crate::ledger::{self, Attempt};
 
@@ -22,18 +22,14 @@ pub(super) struct Published {
     pub(super) order_key: String,
 }
 
-/// Opens a publish and gives its id: one more than the last, without gaps. Whoever opens a publish
-/// waits here until the one before it is over; readers do not.
+/// Opens a publish and gives its id: one more than the last, without gaps. The caller holds the lock
+/// that makes this safe.
 pub(super) async fn start(
     transaction: &Transaction<'_>,
     run_id: Uuid,
     now: Timestamp,
 ) -> Result<i64, WarehouseError> {
     let doing = WarehouseError::statement("opening a publish");
-    transaction
-        .batch_execute("lock table daymark.publish in exclusive mode")
-        .await
-        .map_err(&doing)?;
     let row = transaction
         .query_one(
             "insert into daymark.publish (publish_id, run_id, published_at)
@@ -87,25 +83,27 @@ pub(super) async fn not_noted(
 pub(super) async fn published_after(
     transaction: &Transaction<'_>,
     source: &Source,
-    order_key: &str,
+    oldest: &str,
 ) -> Result<Vec<Published>, WarehouseError> {
     let rows = transaction
         .query(
-            "select manifest_key, data_date, order_key from daymark.fetch
-             where source_id = $1 and state = 'published' and order_key > $2
-             order by order_key",
-            &[&source.id.as_str(), &order_key],
+            "select manifest_key, data_date from daymark.fetch
+             where source_id = $1 and state = 'published'",
+            &[&source.id.as_str()],
         )
         .await
         .map_err(WarehouseError::statement("looking for newer fetches"))?;
-    Ok(rows
+    let mut newer: Vec<Published> = rows
         .iter()
-        .map(|row| Published {
-            manifest_key: row.get(0),
-            data_date: row.get(1),
-            order_key: row.get(2),
+        .map(|row| {
+            let (manifest_key, data_date): (String, Date) = (row.get(0), row.get(1));
+            let order_key = order_key(source.supersede, &manifest_key, data_date);
+            Published { manifest_key, data_date, order_key }
         })
-        .collect())
+        .filter(|published| published.order_key.as_str() > oldest)
+        .collect();
+    newer.sort_by(|a, b| a.order_key.cmp(&b.order_key));
+    Ok(newer)
 }
 
 /// Records what became of a fetch, and its day.
@@ -117,16 +115,42 @@ pub(super) async fn fetch(
     result: &FetchResult,
 ) -> Result<(), WarehouseError> {
     let (state, reason) = match result {
-        FetchResult::Published => ("published", None),
-        FetchResult::Refused(reason) => ("refused", Some(reason.as_str())),
-        FetchResult::Failed(reason) => ("failed", Some(reason.as_str())),
+        FetchResult::Published => (Some("published"), None),
+        FetchResult::Refused(reason) => (Some("refused"), Some(reason.as_str())),
+        FetchResult::Failed(reason) => (Some("failed"), Some(reason.as_str())),
+        // It stays unpublished; only its day is told.
+        FetchResult::Postponed(reason) => (None, Some(reason.as_str())),
     };
     let publish_id = (*result == FetchResult::Published).then_some(context.publish_id);
+    if let Some(state) = state {
+        note(transaction, context, source, fetch, state, reason, publish_id).await?;
+    }
+    let attempt = Attempt {
+        source_id: &source.id,
+        data_date: fetch.data_date,
+        run_id: context.run_id,
+        at: context.now,
+        reason,
+        publish_id,
+    };
+    ledger::record_attempt(transaction, &attempt).await
+}
+
+/// Takes note of a fetch: it is not unpublished any more.
+async fn note(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    source: &Source,
+    fetch: &PendingFetch,
+    state: &str,
+    reason: Option<&str>,
+    publish_id: Option<i64>,
+) -> Result<(), WarehouseError> {
     transaction
         .execute(
             "insert into daymark.fetch (manifest_key, fetch_id, source_id, data_date, entity, fetched_at,
-                                        order_key, state, reason, code_hash, publish_id, extracted, rejected)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                                        state, reason, code_hash, publish_id, extracted, rejected)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              on conflict (manifest_key) do update
              set state = excluded.state, reason = excluded.reason, code_hash = excluded.code_hash,
                  publish_id = excluded.publish_id",
@@ -137,7 +161,6 @@ pub(super) async fn fetch(
                 &fetch.data_date,
                 &fetch.entity,
                 &fetch.fetched_at,
-                &fetch.order_key(source.supersede),
                 &state,
                 &reason,
                 &context.plan.code_hash(&source.id),
@@ -148,15 +171,7 @@ pub(super) async fn fetch(
         )
         .await
         .map_err(WarehouseError::statement("recording a fetch"))?;
-    let attempt = Attempt {
-        source_id: &source.id,
-        data_date: fetch.data_date,
-        run_id: context.run_id,
-        at: context.now,
-        reason,
-        publish_id,
-    };
-    ledger::record_attempt(transaction, &attempt).await
+    Ok(())
 }
 
 /// Records what changed in a table.

@@ -10,9 +10,9 @@ use futures::{SinkExt, TryStreamExt};
 use jiff::civil::Date;
 use tokio_postgres::{CopyInSink, Transaction};
 
-use super::{Context, Progress, RowStream};
+use super::{Context, NotDone, Progress, RowStream};
 use crate::contract::create_raw;
-use crate::error::{Failure, WarehouseError, db_message};
+use crate::error::{Failure, WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
 
 /// COPY binary's signature, flags and header extension length
@@ -34,7 +34,7 @@ pub(super) async fn create_tables(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
-) -> Result<(), WarehouseError> {
+) -> Result<Result<(), NotDone>, WarehouseError> {
     let mut statements = vec![create_raw(source.id.as_str(), &source.rows)];
     for model in context.plan.models_of(&source.id) {
         let staged = staged_table(model);
@@ -47,13 +47,15 @@ pub(super) async fn create_tables(
             "alter table {staged} drop column _publish_id, add column _order_key text collate \"C\" not null"
         ));
     }
-    transaction
-        .batch_execute(&statements.join(";\n"))
-        .await
-        .map_err(WarehouseError::statement("making the staging tables"))
+    match transaction.batch_execute(&statements.join(";\n")).await {
+        Ok(()) => Ok(Ok(())),
+        Err(error) => said_of_rows(error)
+            .map(|reason| Err(NotDone::Failed(reason)))
+            .map_err(WarehouseError::statement("making the staging tables")),
+    }
 }
 
-/// Stages one fetch. The inner error is why it was refused; then nothing of it stays in staging.
+/// Stages one fetch. The inner error is why it was not staged; then nothing of it stays in staging.
 pub(super) async fn fetch(
     transaction: &mut Transaction<'_>,
     context: &Context<'_>,
@@ -61,11 +63,12 @@ pub(super) async fn fetch(
     manifest_key: &str,
     data_date: Date,
     order_key: &str,
-) -> Result<Result<(), String>, WarehouseError> {
+) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
     let rows = match (context.read_rows)(manifest_key.to_owned()).await {
         Ok(rows) => rows,
-        Err(error) => return Ok(Err(chain(error.as_ref()))),
+        // The store may answer the next time; the rows are not at fault.
+        Err(error) => return Ok(Err(NotDone::Postponed(chain(error.as_ref())))),
     };
     let savepoint = transaction.savepoint("one_fetch").await.map_err(&doing)?;
     let staged = stage_rows(&savepoint, context, source, data_date, order_key, rows).await?;
@@ -73,7 +76,7 @@ pub(super) async fn fetch(
         Ok(()) => savepoint.commit().await.map_err(&doing)?,
         Err(_) => savepoint.rollback().await.map_err(&doing)?,
     }
-    Ok(staged)
+    Ok(staged.map_err(NotDone::Failed))
 }
 
 async fn stage_rows(
@@ -136,7 +139,7 @@ async fn copy_in(
     .await;
     match copied {
         Ok(read) => Ok(read),
-        Err(error) => refused(error).map(Err).map_err(&doing),
+        Err(error) => said_of_rows(error).map(Err).map_err(&doing),
     }
 }
 
@@ -173,14 +176,6 @@ async fn apply_model(
         .map(|row| format!("{} ({} times)", row.get::<_, String>(0), row.get::<_, i64>(1)))
         .collect();
     Ok(Err(format!("{}: the query yields a key more than once: {}", model.file, keys.join(", "))))
-}
-
-/// What PostgreSQL said, when it was PostgreSQL; a lost connection is given back.
-fn refused(error: tokio_postgres::Error) -> Result<String, tokio_postgres::Error> {
-    match error.as_db_error() {
-        Some(db) => Ok(db_message(db)),
-        None => Err(error),
-    }
 }
 
 /// An error and its causes on one line.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use daymark_extract::RowContext;
 use daymark_plan::{Environment, Plan, SourceId};
 use daymark_testkit::database::{Kind, TestDatabase};
@@ -12,7 +13,7 @@ use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{
     self, Outcome, PendingFetch, Report, Request, RowStream, RowsError,
 };
-use daymark_warehouse::{Reader, Warehouse};
+use daymark_warehouse::{Due, Reader, Warehouse, WarehouseError};
 use futures::future::BoxFuture;
 use futures::stream;
 use jiff::Timestamp;
@@ -54,6 +55,8 @@ pub(crate) struct Bench {
     pub(crate) plan: Arc<Plan>,
     pub(crate) warehouse: Warehouse,
     fetches: BTreeMap<String, (PendingFetch, String)>,
+    /// Set to have every read of rows fail.
+    pub(crate) store_is_away: Arc<AtomicBool>,
     _database: TestDatabase,
 }
 
@@ -80,7 +83,14 @@ impl Bench {
         }
         let plan = Arc::new(daymark_plan::load(folder.path(), &Environment::default()).unwrap());
         let warehouse = Warehouse::open(&plan).await.unwrap();
-        Self { folder, plan, warehouse, fetches: BTreeMap::new(), _database: database }
+        Self {
+            folder,
+            plan,
+            warehouse,
+            fetches: BTreeMap::new(),
+            store_is_away: Arc::default(),
+            _database: database,
+        }
     }
 
     /// Changes a file of the folder and reads it again.
@@ -96,21 +106,38 @@ impl Bench {
     }
 
     pub(crate) fn fetch_of(&mut self, source: &str, minute: i64, json: &str) -> String {
-        self.add(source, minute, json, Outcome::Accepted)
+        self.fetch_for(source, day(), minute, json)
+    }
+
+    pub(crate) fn fetch_for(
+        &mut self,
+        source: &str,
+        data_date: Date,
+        minute: i64,
+        json: &str,
+    ) -> String {
+        self.add(source, data_date, minute, json, Outcome::Accepted)
     }
 
     /// A fetch that was refused.
     pub(crate) fn refused(&mut self, minute: i64, reason: &str) -> String {
-        self.add("prices", minute, "", Outcome::Refused(reason.to_owned()))
+        self.add("prices", day(), minute, "", Outcome::Refused(reason.to_owned()))
     }
 
-    fn add(&mut self, source: &str, minute: i64, json: &str, outcome: Outcome) -> String {
+    fn add(
+        &mut self,
+        source: &str,
+        data_date: Date,
+        minute: i64,
+        json: &str,
+        outcome: Outcome,
+    ) -> String {
         let key = format!("manifests/{source}/{minute:06}");
         let fetch = PendingFetch {
             manifest_key: key.clone(),
             fetch_id: Uuid::now_v7(),
             source_id: SourceId::new(source).unwrap(),
-            data_date: day(),
+            data_date,
             entity: None,
             fetched_at: at(minute),
             run_id: Uuid::now_v7(),
@@ -124,25 +151,31 @@ impl Bench {
 
     /// Publishes fetches by their manifests' keys, in one publish.
     pub(crate) async fn publish(&self, keys: &[&String]) -> Report {
-        self.publish_in(&self.warehouse, keys).await
+        self.try_publish(&self.warehouse, keys).await.unwrap()
     }
 
-    pub(crate) async fn publish_in(&self, warehouse: &Warehouse, keys: &[&String]) -> Report {
+    pub(crate) async fn try_publish(
+        &self,
+        warehouse: &Warehouse,
+        keys: &[&String],
+    ) -> Result<Report, WarehouseError> {
         let mut session = warehouse.session("test").await.unwrap();
         let run_id = Uuid::now_v7();
         ledger::start_run(&mut session, run_id, RunKind::Manual, None, at(0)).await.unwrap();
         let pending = keys.iter().map(|key| self.fetches[*key].0.clone()).collect();
         let request = Request { run_id, now: at(0), pending };
-        let report =
-            publish::publish(&mut session, &self.plan, request, &self.rows(), &|_| {}).await;
-        report.unwrap()
+        publish::publish(&mut session, &self.plan, request, &self.rows(), &|_| {}).await
     }
 
     fn rows(
         &self,
     ) -> impl Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync {
         let (fetches, plan) = (self.fetches.clone(), Arc::clone(&self.plan));
+        let away = Arc::clone(&self.store_is_away);
         move |key| {
+            if away.load(Ordering::SeqCst) {
+                return Box::pin(std::future::ready(Err("the store is away".into())));
+            }
             let (fetch, json) = fetches[&key].clone();
             let plan = Arc::clone(&plan);
             Box::pin(async move {
@@ -154,15 +187,15 @@ impl Bench {
                     first_row: 0,
                 };
                 let rows = &plan.source(&fetch.source_id).unwrap().rows;
-                let mut extraction = daymark_extract::open(rows, json.as_bytes(), context)?;
-                let mut chunks = Vec::new();
-                loop {
-                    let mut chunk = BytesMut::new();
-                    let more = extraction.next_chunk(&mut chunk)?;
-                    chunks.push(Ok(chunk.freeze()));
-                    if !more {
-                        break;
+                let mut chunks: Vec<Result<Bytes, RowsError>> = Vec::new();
+                match daymark_extract::open(rows, json.as_bytes(), context) {
+                    Ok(mut extraction) => {
+                        let mut chunk = BytesMut::new();
+                        while extraction.next_chunk(&mut chunk)? {
+                            chunks.push(Ok(chunk.split().freeze()));
+                        }
                     }
+                    Err(error) => chunks.push(Err(error.into())),
                 }
                 Ok(Box::pin(stream::iter(chunks)) as RowStream)
             })
@@ -170,7 +203,10 @@ impl Bench {
     }
 
     pub(crate) fn reader(&self) -> Reader {
-        Reader::new(self.warehouse.clone(), Arc::new(|_| Some(day())))
+        Reader::new(
+            self.warehouse.clone(),
+            Arc::new(|_, date| if date <= day() { Due::Now } else { Due::NotYet }),
+        )
     }
 
     /// The rows of a query, each as JSON text.

@@ -18,6 +18,11 @@ on_both_databases! {
     a_refused_fetch_marks_its_day_and_nothing_else;
     a_failed_fetch_is_tried_again_when_its_model_changed;
     a_day_that_is_published_stays_published;
+    equal_is_not_the_same_and_types_without_equality_are_compared;
+    a_rule_of_supersede_can_change;
+    rows_that_cannot_be_read_now_are_published_later;
+    a_lock_that_is_not_had_in_time_blames_no_fetch;
+    publishes_of_two_processes_wait_for_each_other;
 }
 
 async fn a_publish_writes_rows_that_name_where_they_came_from(kind: Kind) {
@@ -238,4 +243,93 @@ async fn a_day_that_is_published_stays_published(kind: Kind) {
     let days = "select state, reason, last_outcome, last_reason, attempts from daymark.day";
     assert_eq!(bench.rows_of(days).await, [r#"["published",null,"failed","HTTP 503",2]"#]);
     assert_eq!(bench.prices().await, [r#"["A",1.0]"#]);
+}
+
+async fn equal_is_not_the_same_and_types_without_equality_are_compared(kind: Kind) {
+    let source = crate::bench::SOURCE.replace(
+        "type = \"double\" }",
+        "type = \"numeric\" }\nnote = { path = \"note\", type = \"jsonb\", optional = true }",
+    );
+    let model = crate::bench::MODEL
+        .replace("double precision check (price > 0)\"", "numeric\"\nnote = \"json\"")
+        .replace("symbol, price\n", "symbol, price, note::json as note\n");
+    let files = [("sources/prices.toml", source.as_str()), ("models/price.sql", model.as_str())];
+    let mut bench = Bench::with(kind, &files).await;
+    let first = bench.fetch(1, r#"[{"symbol": "A", "price": 1.0, "note": {"a": 1}}]"#);
+    let second = bench.fetch(2, r#"[{"symbol": "A", "price": 1.00, "note": {"a": 1}}]"#);
+    bench.publish(&[&second]).await;
+    bench.publish(&[&first]).await;
+    let told = "select price::text, note::text from price";
+    assert_eq!(
+        bench.rows_of(told).await,
+        [r#"["1.00","{\"a\": 1}"]"#],
+        "the newer fetch's own text"
+    );
+    let third = bench.fetch(3, r#"[{"symbol": "A", "price": 1.00, "note": {"a": 2}}]"#);
+    assert_eq!(bench.publish(&[&third]).await.tables["price"].updated, 1);
+}
+
+/// Under `data_date` a fetch for an older day that came later loses; when the rule changes to
+/// `fetched_at`, what comes from then on wins by its time.
+async fn a_rule_of_supersede_can_change(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let first = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    bench.publish(&[&first]).await;
+    let by_date = crate::bench::SOURCE.replace("[request]", "supersede = \"data_date\"\n[request]");
+    bench.change("sources/prices.toml", &by_date);
+    let second = bench.fetch(2, r#"[{"symbol": "A", "price": 2}]"#);
+    bench.publish(&[&second]).await;
+    assert_eq!(bench.prices().await, [r#"["A",2.0]"#]);
+    let of_the_day_before = bench.fetch_for(
+        "prices",
+        crate::bench::day().yesterday().unwrap(),
+        3,
+        r#"[{"symbol": "A", "price": 3}]"#,
+    );
+    bench.publish(&[&of_the_day_before]).await;
+    assert_eq!(bench.prices().await, [r#"["A",2.0]"#], "the later data date wins");
+}
+
+async fn rows_that_cannot_be_read_now_are_published_later(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let key = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    bench.store_is_away.store(true, std::sync::atomic::Ordering::SeqCst);
+    let report = bench.publish(&[&key]).await;
+    assert_eq!(report.fetches[&key], FetchResult::Postponed("the store is away".to_owned()));
+    assert_eq!(report.publish_id, None);
+    bench.store_is_away.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(bench.publish(&[&key]).await.fetches[&key], FetchResult::Published);
+}
+
+/// A reader that holds the table makes the new column wait, and ten seconds later the publish gives up
+/// as a whole: the fetch is not to blame and is published by the next one.
+async fn a_lock_that_is_not_had_in_time_blames_no_fetch(kind: Kind) {
+    if kind == Kind::Embedded {
+        // One session at a time: there is nobody to hold a lock.
+        return;
+    }
+    let mut bench = Bench::new(kind).await;
+    let first = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    bench.publish(&[&first]).await;
+    let mut reader = bench.warehouse.session("test").await.unwrap();
+    reader.client().batch_execute("begin; select * from price").await.unwrap();
+    let wider = crate::bench::MODEL
+        .replace("symbol = \"text not null\"", "symbol = \"text not null\"\nnote = \"text\"")
+        .replace("symbol, price\n", "symbol, price, null as note\n");
+    bench.change("models/price.sql", &wider);
+    let second = bench.fetch(2, r#"[{"symbol": "A", "price": 2}]"#);
+    let error = bench.try_publish(&bench.warehouse, &[&second]).await.unwrap_err();
+    assert_eq!(error.to_string(), "the database failed while making a table");
+    reader.client().batch_execute("rollback").await.unwrap();
+    assert_eq!(bench.publish(&[&second]).await.fetches[&second], FetchResult::Published);
+}
+
+async fn publishes_of_two_processes_wait_for_each_other(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let key = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    let keys = [&key];
+    let reports = futures::future::join_all((0..4).map(|_| bench.publish(&keys))).await;
+    let published = reports.iter().filter(|report| report.publish_id.is_some()).count();
+    assert_eq!(published, 1, "one publishes, the others see that it is done");
+    assert_eq!(bench.rows_of("select publish_id from daymark.publish").await, ["[1]"]);
 }
