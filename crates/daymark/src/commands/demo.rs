@@ -38,9 +38,10 @@ pub(crate) async fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
     let environment = Environment::default();
     let plan = Arc::new(daymark_plan::load(&directory, &environment)?);
     let runner = Runner::new(Arc::clone(&plan), clock.clone());
-    let work = async |stop: tokio_util::sync::CancellationToken| {
+    let mornings_and_dashboard = async |stop: tokio_util::sync::CancellationToken| {
         let fires = mornings(&plan, system.now(), arguments.days);
         if !run_mornings(&plan, &runner, &clock, &fires, &stop).await? {
+            output::to_stderr("stopped before the last morning\n");
             return Ok(());
         }
         clock.set(system.now());
@@ -54,12 +55,16 @@ pub(crate) async fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
         let dashboard = up::dashboard(&plan, &runner, clock.clone(), true).await?;
         up::serve(listener, dashboard, stop).await
     };
+    let work = async |stop| {
+        let done = mornings_and_dashboard(stop).await;
+        runner.close().await;
+        done
+    };
     let done = up::until_stopped(work).await;
     if let Ok(Ended::AtOnce) = done {
         drop(temporary);
         up::exit_at_once();
     }
-    runner.close().await;
     done.map(|_| ExitCode::SUCCESS)
 }
 

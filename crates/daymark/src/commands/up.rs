@@ -47,13 +47,14 @@ pub(crate) async fn up(arguments: &Up) -> Result<ExitCode, Failure> {
         let serving = serve(listener, dashboard, stop.clone());
         let (served, scheduled) =
             tokio::join!(serving, keep_schedule(&plan, &runner, &clock, &stop));
+        // Guests of the embedded database finish what they are at; that can be given up as well.
+        runner.close().await;
         served.and(scheduled)
     };
     let done = until_stopped(work).await;
     if let Ok(Ended::AtOnce) = done {
         exit_at_once();
     }
-    runner.close().await;
     done.map(|_| ExitCode::SUCCESS)
 }
 

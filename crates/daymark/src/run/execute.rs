@@ -104,9 +104,9 @@ impl Runner {
     }
 
     /// Lets the warehouse go.
-    pub(crate) async fn close(self) {
-        if let Some(warehouse) = self.warehouse.into_inner() {
-            warehouse.close().await;
+    pub(crate) async fn close(&self) {
+        if let Some(warehouse) = self.warehouse.get() {
+            warehouse.clone().close().await;
         }
     }
 
