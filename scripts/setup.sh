@@ -22,10 +22,13 @@ else
   exit 1
 fi
 
-# Debian's package starts a server of its own on port 5432 unless told not to; the tests bring theirs.
-if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-  "${as_root[@]}" mkdir -p /etc/postgresql-common
-  echo "create_main_cluster = false" | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+# Debian's package makes and starts a server of its own on port 5432 unless told not to; the tests
+# bring theirs. Whoever wants that server later gets it: the word is taken back after the installation.
+told=/etc/postgresql-common/createcluster.conf
+if [ ! -e "$told" ]; then
+  "${as_root[@]}" mkdir -p "$(dirname "$told")"
+  echo "create_main_cluster = false" | "${as_root[@]}" tee "$told" >/dev/null
+  trap '"${as_root[@]}" rm -f "$told"' EXIT
 fi
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \

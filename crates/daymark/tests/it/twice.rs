@@ -13,6 +13,30 @@ use crate::world::{
 on_both_databases! {
     everything_twice_is_the_same_as_once;
     a_response_that_is_published_late_does_not_win;
+    runs_at_the_same_time_all_succeed;
+}
+
+/// The first run of a database that is not there yet, three times at once: one makes the ledger and the
+/// tables, one publishes what another fetched, and each reports its own day as published.
+async fn runs_at_the_same_time_all_succeed(kind: Kind) {
+    let world = World::answering(kind).await;
+    let arguments = ["run", "--json", "--date", "2026-03-02"];
+    let runs = futures::future::join_all((0..3).map(|_| world.daymark(&arguments))).await;
+    for done in &runs {
+        let report = Report::of(done);
+        assert_eq!(report.code, 0, "{}", report.json);
+        for source in ["weather", "sp500"] {
+            assert_eq!(report.source(source)["state"], "published", "{}", report.json);
+        }
+    }
+    assert_eq!(world.rows(WEATHER_ROWS).await, GOOD_WEATHER_ROWS);
+    let fetches = "select source_id, state, count(*) from daymark.fetch group by 1, 2 order by 1";
+    assert_eq!(
+        world.rows(fetches).await,
+        [r#"["sp500","published",3]"#, r#"["weather","published",3]"#]
+    );
+    let numbers = "select count(*) = max(publish_id) from daymark.publish";
+    assert_eq!(world.rows(numbers).await, ["[true]"]);
 }
 
 async fn everything_twice_is_the_same_as_once(kind: Kind) {
