@@ -56,6 +56,8 @@ struct LedgerView {
     rows: Vec<SourceRow>,
     legend: Vec<LegendItem>,
     concerns: Vec<Concern>,
+    /// Marts that PostgreSQL refused, with what it said.
+    refused_marts: Vec<Vec<Piece>>,
 }
 
 /// A link to a grid of another length.
@@ -128,7 +130,10 @@ async fn show(dashboard: &Dashboard, pairs: &[(String, String)]) -> Result<Respo
     let (range, days) = read_range(pairs, today).map_err(Refusal::BadAddress)?;
     let sources = dashboard.reader.days(&dashboard.plan, range.from, range.to).await?;
     let published = dashboard.reader.last_publish().await?;
-    html(&view(dashboard, &sources, published, range, days, today))
+    let refused_marts = dashboard.reader.refused_marts().await?;
+    let mut view = view(dashboard, &sources, published, range, days, today);
+    view.refused_marts = refused_marts.iter().map(|reason| pieces(reason)).collect();
+    html(&view)
 }
 
 fn read_range(pairs: &[(String, String)], today: Date) -> Result<(DateRange, u32), String> {
@@ -187,6 +192,7 @@ fn view(
         rows: sources.iter().map(|source| row(source, &dates)).collect(),
         legend: legend(sources),
         concerns: concerns(sources, zone),
+        refused_marts: Vec::new(),
     }
 }
 
