@@ -78,9 +78,11 @@ impl Plan {
         self.models.iter().filter(move |model| model.source == *id)
     }
 
-    /// A hash of the source's and its models' files: what made the rows of a publish.
+    /// A hash of the source's and its models' files and of this program's version: what made the rows of a
+    /// publish.
     pub fn code_hash(&self, id: &SourceId) -> String {
         let mut hasher = Sha256::new();
+        hasher.update(env!("CARGO_PKG_VERSION"));
         if let Some(source) = self.source(id) {
             hasher.update(&source.file_sha256);
         }

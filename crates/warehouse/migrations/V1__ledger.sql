@@ -56,7 +56,7 @@ create table daymark.fetch (
     fetched_at timestamptz not null,
     state text not null check (state in ('published', 'refused', 'failed')),
     reason text,
-    code_hash text not null,                 -- of the source's and its models' files
+    code_hash text not null,                 -- of the source's and its models' files, and the program
     publish_id bigint references daymark.publish,
     extracted bigint not null,
     rejected bigint not null,

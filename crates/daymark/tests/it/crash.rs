@@ -22,13 +22,6 @@ async fn a_run_that_is_killed_while_it_publishes_is_published_by_the_next(kind: 
     let mut killed = world.start(&["run", "--date", "2026-03-02"]);
     killed.reports("publish: staging weather 2026-03-02 for `weather_daily`").await;
     killed.kill().await;
-    if kind == Kind::Native {
-        // The server has not noticed yet that nobody waits for that query; its locks would be held
-        // until the minute is over.
-        let ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                     where application_name = 'daymark' and datname = current_database()";
-        world.native_client().await.query(ended, &[]).await.unwrap();
-    }
 
     world.write("models/weather_daily.sql", &model);
     world.api.only(WEATHER, Reply::json(r#"{"error":true,"reason":"gone"}"#).status(404));

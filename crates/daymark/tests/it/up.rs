@@ -166,3 +166,28 @@ async fn a_second_signal_stops_at_once_and_the_next_start_makes_up_for_it() {
     assert_eq!(runs[0].0, runs[1].0, "the same morning");
     assert_eq!((runs.len(), runs[1].1.as_deref()), (2, Some("succeeded")));
 }
+
+/// The process that serves the embedded database waits for its guest's publish, unless it is told twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_does_not_wait_for_a_guest() {
+    let world = World::answering(Kind::Embedded).await;
+    let (mut up, _) = world.up_quietly().await;
+    let model = world.read("models/weather_daily.sql");
+    world.edit(
+        "models/weather_daily.sql",
+        "from raw_weather",
+        "from raw_weather cross join (select pg_sleep(600)) as slow",
+    );
+    let mut guest = world.start(&["run", "--date", "2026-03-02"]);
+    guest.reports("publish: staging weather 2026-03-02 for `weather_daily`").await;
+    up.signal("INT").await;
+    up.reports(SOFTLY).await;
+    up.signal("INT").await;
+    assert_eq!(up.end().await.code, Some(130));
+    let cut_off = guest.end().await;
+    assert_eq!(cut_off.code, Some(1), "{cut_off:?}");
+
+    world.write("models/weather_daily.sql", &model);
+    assert_eq!(world.run("2026-03-02").await.code, 0);
+    assert_eq!(world.rows(WEATHER_ROWS).await, GOOD_WEATHER_ROWS);
+}
