@@ -5,6 +5,7 @@
 .PHONY: help demo test setup ui build lint unit browser screenshots clean
 
 CARGO ?= cargo
+BROWSER_TESTS = npm --prefix ui run test:browser
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,7 +15,7 @@ demo: build ## Build everything and run the reference pipeline on generated data
 
 test: setup lint unit ## Set up what tests need, then run every test, the demo and the browser tests
 	target/debug/daymark demo --exit
-	$(MAKE) browser
+	$(BROWSER_TESTS)
 
 setup: ## Install the Debian packages that tests need (PostgreSQL, Chromium), if they are missing
 	scripts/setup.sh
@@ -42,10 +43,10 @@ unit: ui ## Run the Rust tests, on the embedded and on a native PostgreSQL
 	scripts/with-postgres.sh $(CARGO) test --locked --workspace --no-fail-fast
 
 browser: build ## Run the browser tests against the demo
-	cd ui && npm run test:browser
+	$(BROWSER_TESTS)
 
 screenshots: build ## Make the README's pictures anew
-	cd ui && UPDATE_SCREENSHOTS=1 npm run test:browser
+	UPDATE_SCREENSHOTS=1 $(BROWSER_TESTS)
 
 clean: ## Remove what was built
 	$(CARGO) clean
