@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use daymark_plan::{Clock, Environment, Plan};
+use daymark_plan::{Calendar, Clock, Environment, Plan};
 use daymark_warehouse::ledger::RunKind;
 use daymark_warehouse::{DayState, SourceDays};
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::civil::Weekday;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
@@ -101,22 +102,22 @@ fn write_pipeline(directory: &Path, api: &DemoApi) -> Result<(), Failure> {
     })
 }
 
-/// One morning on which the weather API is down, and one on which Yahoo answers with an error: both in
-/// the middle of a week, so that no later run of the same data date makes up for them.
+/// One morning on which the weather API is down, and one on which Yahoo answers with an error. The second
+/// is the day after a session and a session itself, so that no later morning asks for the same data date
+/// again and makes up for it.
 fn faults(now: Timestamp) -> Faults {
-    let today = now
-        .to_zoned(jiff::tz::TimeZone::get("America/New_York").unwrap_or(jiff::tz::TimeZone::UTC))
-        .date();
-    let weekday_before = |days: i64, weekday: Weekday| {
-        let mut date = today.saturating_sub(days.days());
-        while date.weekday() != weekday {
-            date = date.saturating_sub(1.day());
-        }
-        date
-    };
+    let new_york = TimeZone::get("America/New_York").expect("the zones are compiled in");
+    let today = now.to_zoned(new_york).date();
+    let nyse = Calendar::parse("nyse").expect("the reference pipeline's calendar is known");
+    let session = |date: Date| nyse.has_data_on(date);
+    let between_sessions = |date: Date| session(date) && date.yesterday().is_ok_and(session);
+    let mut error_body_on = today.saturating_sub(20.days());
+    while !between_sessions(error_body_on) {
+        error_body_on = error_body_on.saturating_sub(1.day());
+    }
     Faults {
-        server_error_on: Some(weekday_before(10, Weekday::Wednesday)),
-        error_body_on: Some(weekday_before(20, Weekday::Thursday)),
+        server_error_on: Some(today.saturating_sub(12.days())),
+        error_body_on: Some(error_body_on),
     }
 }
 
@@ -250,5 +251,28 @@ impl Summary {
         let tables: serde_json::Map<String, Value> =
             self.tables.iter().map(|(table, rows)| (table.clone(), json!(rows))).collect();
         json!({ "mornings": self.mornings, "sources": sources, "tables": tables })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Thanksgiving 2026 is Thursday, 26 November: an error on that morning would be made up for on
+    /// Friday, when the last session is Wednesday's still.
+    #[test]
+    fn the_mornings_that_fail_are_not_made_up_for() {
+        let mut now: Timestamp = "2026-11-01T15:00:00Z".parse().unwrap();
+        for _ in 0..90 {
+            let faults = faults(now);
+            let error = faults.error_body_on.unwrap();
+            let nyse = Calendar::parse("nyse").unwrap();
+            assert!(
+                nyse.has_data_on(error) && nyse.has_data_on(error.yesterday().unwrap()),
+                "{error}"
+            );
+            assert_ne!(faults.server_error_on, faults.error_body_on);
+            now += 24.hours();
+        }
     }
 }
