@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use daymark_ingest::IngestError;
-use daymark_plan::PlanError;
+use daymark_plan::{PlanError, causes, one_line};
 use daymark_warehouse::WarehouseError;
 
 /// Why a command failed, for the person who typed it.
@@ -52,20 +52,6 @@ impl Failure {
     }
 }
 
-/// The causes of an error; one whose text already ends the line above says nothing new.
-fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
-    let mut lines = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !lines.last().is_some_and(|above| above.ends_with(&text)) {
-            lines.push(text);
-        }
-        next = cause.source();
-    }
-    lines.split_off(1)
-}
-
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self { code: 1, error, hint: None }
@@ -87,27 +73,5 @@ impl From<WarehouseError> for Failure {
 impl From<IngestError> for Failure {
     fn from(error: IngestError) -> Self {
         Self { code: 1, hint: Some(error.hint().to_owned()), error: error.into() }
-    }
-}
-
-/// An error and its causes on one line, for the ledger.
-pub(crate) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    for cause in causes(error) {
-        text = format!("{text}: {cause}");
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_that_the_line_above_ends_with_is_said_once() {
-        let error =
-            anyhow::anyhow!("no such file").context("cannot read: no such file").context("no plan");
-        assert_eq!(causes(error.as_ref()), ["cannot read: no such file"]);
-        assert_eq!(one_line(error.as_ref()), "no plan: cannot read: no such file");
     }
 }

@@ -53,7 +53,7 @@ pub struct Summary {
 }
 
 /// A row that was set aside, for the first of its values that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reject {
     /// Its `_fetch_row`.
     pub row: i64,
@@ -65,6 +65,13 @@ pub struct Reject {
     pub value: String,
     /// Why it does not fit.
     pub reason: String,
+}
+
+impl std::fmt::Display for Reject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { row, field, path, value, reason } = self;
+        write!(f, "row {row}, `{field}` at `{path}`: `{value}`: {reason}")
+    }
 }
 
 /// A body whose rows are being read.
@@ -138,7 +145,7 @@ impl Extraction<'_> {
                 Row::End => {
                     out.truncate(tuple);
                     let hash = std::mem::take(&mut self.hash).expect("taken only here, at the end");
-                    self.summary.rows_sha256 = hex(&hash.finalize());
+                    self.summary.rows_sha256 = daymark_plan::hex(&hash.finalize());
                     break;
                 }
             }
@@ -198,12 +205,4 @@ fn tuple_start(rows: &RowsSpec, context: RowContext) -> Result<Vec<u8>, ExtractE
         None => start.put_i32(-1),
     }
     Ok(start.to_vec())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
-}
-
-fn hex_digit(half: u8) -> char {
-    char::from_digit(u32::from(half), 16).unwrap_or_default()
 }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use daymark_plan::{Clock, Source, SourceId};
+use daymark_plan::{Clock, Source, SourceId, sha256_hex};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use crate::manifest::{
 };
 use crate::request::{Outgoing, PROGRAM};
 use crate::retry::{self, Next};
-use crate::store::{RawStore, sha256_hex};
+use crate::store::RawStore;
 use crate::verify::{Refusal, Verified, verify};
 use crate::words::seconds;
 

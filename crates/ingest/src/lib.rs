@@ -23,8 +23,8 @@ pub use error::{ErrorKind, IngestError};
 pub use fetch::{FetchEvent, FetchOrder, Ingest};
 pub use keys::{Extension, RawKey};
 pub use manifest::{
-    Attempt, MANIFEST_FORMAT, MAX_REJECTS, Manifest, Outcome, Page, RejectedRow, RowCounts,
-    SentRequest, StoredManifest,
+    Attempt, MANIFEST_FORMAT, MAX_REJECTS, Manifest, Outcome, Page, RowCounts, SentRequest,
+    StoredManifest,
 };
 pub use retry::{Policy, policy};
 pub use store::RawStore;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use daymark_extract::Reject;
 use daymark_plan::SourceId;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -126,24 +127,9 @@ pub struct RowCounts {
     /// Rows set aside.
     pub rejected: u64,
     /// The first of them.
-    pub rejects: Vec<RejectedRow>,
+    pub rejects: Vec<Reject>,
     /// The hash of the extracted rows.
     pub rows_sha256: String,
-}
-
-/// A row set aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RejectedRow {
-    /// The row, as extraction counts.
-    pub row: i64,
-    /// The field whose value does not fit.
-    pub field: String,
-    /// Where the value stands.
-    pub path: String,
-    /// The value.
-    pub value: String,
-    /// Why it does not fit.
-    pub reason: String,
 }
 
 /// A manifest with the key it is stored under.

@@ -5,16 +5,14 @@
 //! Deliberately absent: deleting anything; `s3:`, which comes with the AWS issue and needs a branch
 //! in [`RawStore::open`] only.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daymark_plan::{RawUrl, SourceId};
+use daymark_plan::{RawUrl, SourceId, sha256_hex};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use sha2::{Digest, Sha256};
 
 use crate::error::IngestError;
 use crate::keys::RawKey;
@@ -145,13 +143,4 @@ impl RawStore {
     fn not_written(&self, key: &RawKey<'_>, cause: object_store::Error) -> IngestError {
         IngestError::WriteObject { store: self.shown.to_string(), key: key.to_string(), cause }
     }
-}
-
-/// The SHA-256 of a body, in hexadecimal.
-pub(crate) fn sha256_hex(body: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(body) {
-        write!(hex, "{byte:02x}").expect("a string takes everything");
-    }
-    hex
 }

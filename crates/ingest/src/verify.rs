@@ -6,12 +6,12 @@
 
 use std::fmt::Write as _;
 
-use daymark_extract::{ExtractError, Reject, Summary};
+use daymark_extract::{ExtractError, Summary};
 use daymark_plan::{Expect, RowsSpec};
 
 use crate::error::ErrorKind;
 use crate::keys::Extension;
-use crate::manifest::{MAX_REJECTS, RejectedRow, RowCounts};
+use crate::manifest::{MAX_REJECTS, RowCounts};
 use crate::words::{chain, message_of, short};
 
 /// Why writing to a string cannot fail.
@@ -112,7 +112,8 @@ fn enough(expect: &Expect, summary: &Summary) -> Option<String> {
     let all = extracted + rejected;
     let rejects = || {
         let rows = plural(all);
-        let first = summary.rejects.first().map(first_reject).unwrap_or_default();
+        let first = summary.rejects.first().map(|first| format!(" (first: {first})"));
+        let first = first.unwrap_or_default();
         format!("{rejected} of {all} {rows} rejected{first}")
     };
     if extracted < expect.min_rows {
@@ -126,27 +127,12 @@ fn enough(expect: &Expect, summary: &Summary) -> Option<String> {
     (ratio > expect.max_reject_ratio).then(rejects)
 }
 
-fn first_reject(reject: &Reject) -> String {
-    let Reject { row, field, path, value, reason } = reject;
-    let value = short(value);
-    format!(" (first: row {row}, `{field}` at `{path}`: `{value}`: {reason})")
-}
-
 fn plural(count: u64) -> &'static str {
     if count == 1 { "row" } else { "rows" }
 }
 
 fn counts(summary: Summary) -> RowCounts {
-    let rejects = summary.rejects.into_iter().take(MAX_REJECTS);
-    let rejects = rejects
-        .map(|Reject { row, field, path, value, reason }| RejectedRow {
-            row,
-            field,
-            path,
-            value,
-            reason,
-        })
-        .collect();
+    let rejects = summary.rejects.into_iter().take(MAX_REJECTS).collect();
     RowCounts {
         extracted: summary.extracted,
         rejected: summary.rejected,

@@ -103,17 +103,7 @@ pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
 
 /// An error and its causes in one line, each said once.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        next = cause.source();
-    }
-    short(&line)
+    short(&daymark_plan::one_line(error))
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 //! absent: anything that opens what the plan names.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
 use crate::mart::{self, Mart};
 use crate::model::{self, Model};
 use crate::page::{self, Page};
@@ -224,16 +224,4 @@ fn files(root: &Path, folder: &str, extension: &str, problems: &mut Vec<Problem>
 fn read_file(root: &Path, relative: &str) -> io::Result<String> {
     let text = fs::read_to_string(root.join(relative))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n"))
-}
-
-/// The SHA-256 of a text, in hexadecimal.
-pub(crate) fn sha256_hex(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
 }

@@ -7,7 +7,9 @@
 //! configuration or an environment variable.
 
 mod calendar;
+mod cause;
 mod clock;
+mod digest;
 mod folder;
 mod json_path;
 mod mart;
@@ -21,7 +23,9 @@ mod settings;
 mod source;
 mod sql_text;
 
+pub use cause::{causes, one_line};
 pub use clock::Clock;
+pub use digest::{hex, sha256_hex};
 pub use folder::{Environment, Plan, load};
 pub use json_path::{JsonPath, Step};
 pub use mart::Mart;

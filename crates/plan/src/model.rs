@@ -128,7 +128,7 @@ pub(crate) fn read(
     Some(Model {
         table: table?,
         file: text.file.to_owned(),
-        file_sha256: crate::folder::sha256_hex(text.text),
+        file_sha256: crate::digest::sha256_hex(text.text.as_bytes()),
         source: source?,
         key: key?,
         write: write?,

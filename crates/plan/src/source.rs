@@ -169,7 +169,7 @@ pub(crate) fn read(stem: &str, text: Text<'_>, problems: &mut Vec<Problem>) -> O
     Some(Source {
         id: id?,
         file: text.file.to_owned(),
-        file_sha256: crate::folder::sha256_hex(text.text),
+        file_sha256: crate::digest::sha256_hex(text.text.as_bytes()),
         calendar: calendar?,
         data_date: data_date?,
         start,

@@ -6,6 +6,7 @@
 //! (`publish::record`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use daymark_plan::{Plan, Source, SourceId};
 use jiff::Timestamp;
@@ -15,7 +16,6 @@ use uuid::Uuid;
 
 use crate::error::WarehouseError;
 use crate::publish::FetchResult;
-use crate::reader::Due;
 use crate::session::Session;
 
 /// The state of a day (DESIGN.md section 5).
@@ -84,6 +84,20 @@ pub struct SourceDays {
     /// Its days, in order.
     pub days: Vec<Day>,
 }
+
+/// Whether a source's day was to be attempted by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// The schedule never fires for it.
+    Never,
+    /// Its time has not come.
+    NotYet,
+    /// Its time has come.
+    Now,
+}
+
+/// Tells whether a source's day was to be attempted by now.
+pub type DueDays = Arc<dyn Fn(&Source, Date) -> Due + Send + Sync>;
 
 /// Why a run was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -17,7 +17,7 @@ mod session;
 mod sql;
 
 pub use error::{Failure, WarehouseError};
-pub use ledger::{Day, DayState, SourceDays};
-pub use reader::{Due, DueDays, LastPublish, QueryError, ReadQuery, Reader};
+pub use ledger::{Day, DayState, Due, DueDays, SourceDays};
+pub use reader::{LastPublish, QueryError, ReadQuery, Reader};
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use session::{Session, Warehouse};

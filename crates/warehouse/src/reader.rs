@@ -5,9 +5,8 @@
 //! zone here (DESIGN.md promise 6). Deliberately absent: writing, and caching.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use daymark_plan::{Plan, Source};
+use daymark_plan::Plan;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use serde_json::Value;
@@ -17,26 +16,12 @@ use tokio_postgres::{Row, Transaction};
 
 use crate::contract::search_path;
 use crate::error::{WarehouseError, db_message};
-use crate::ledger::{self, SourceDays};
+use crate::ledger::{self, DueDays, SourceDays};
 use crate::result::{ColumnKind, ResultColumn, ResultTable};
 use crate::session::Warehouse;
 
 /// How long one query may take on a server; the embedded database has no such limit.
 const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '30s'";
-
-/// Whether a source's day was to be attempted by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// The schedule never fires for it.
-    Never,
-    /// Its time has not come.
-    NotYet,
-    /// Its time has come.
-    Now,
-}
-
-/// Tells whether a source's day was to be attempted by now.
-pub type DueDays = Arc<dyn Fn(&Source, Date) -> Due + Send + Sync>;
 
 /// Reads the warehouse, and cannot write it.
 #[derive(Clone)]

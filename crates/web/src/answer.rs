@@ -141,14 +141,9 @@ pub(crate) fn respond(dashboard: &Dashboard, result: Result<Response, Refusal>) 
 }
 
 /// Puts the whole chain in the log and gives the sentence for the page.
-fn logged(error: &dyn std::error::Error) -> String {
+fn logged(error: &(dyn std::error::Error + 'static)) -> String {
     let id = ERRORS.fetch_add(1, Ordering::Relaxed) + 1;
-    let mut chain = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        chain.push_str(&format!(": {deeper}"));
-        cause = deeper.source();
-    }
+    let chain = daymark_plan::one_line(error);
     tracing::error!(id, error = chain, "a page could not be answered");
     format!(
         "Something went wrong on our side; nothing is lost. Try again in a moment. \

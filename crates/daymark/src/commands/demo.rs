@@ -180,8 +180,7 @@ impl Summary {
         let sources = reader.days(plan, from, to).await?;
         let mut tables = Vec::new();
         for model in &plan.models {
-            let counted =
-                reader.query(&format!("select count(*) from \"{}\"", model.table)).await?;
+            let counted = reader.query(&format!("select count(*) from {}", model.table)).await?;
             let counted = counted.map_err(|error| Failure::failed(error, None))?;
             let count = counted.rows.first().and_then(|row| row.first()).and_then(Value::as_i64);
             tables.push((model.table.clone(), count.unwrap_or(0)));

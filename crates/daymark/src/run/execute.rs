@@ -9,7 +9,7 @@ use std::sync::Arc;
 use daymark_ingest::{
     FetchOrder, Ingest, IngestError, Manifest, Outcome, RawKey, RawStore, StoredManifest,
 };
-use daymark_plan::{Clock, Plan, Source, SourceId};
+use daymark_plan::{Clock, Plan, Source, SourceId, one_line};
 use daymark_warehouse::ledger::{self, RunKind, Step};
 use daymark_warehouse::publish::{self, FetchResult, PendingFetch};
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::progress::RunEvent;
 use super::report::{RunReport, SourceReport};
 use super::rows;
-use crate::failure::{Failure, one_line};
+use crate::failure::Failure;
 use crate::schedule;
 
 /// What to run.

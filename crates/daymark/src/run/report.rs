@@ -110,12 +110,7 @@ impl SourceReport {
         if let Some(rows) = &manifest.rows {
             self.extracted = rows.extracted;
             self.rejected = rows.rejected;
-            self.first_reject = rows.rejects.first().map(|reject| {
-                format!(
-                    "row {}, `{}` at `{}`: `{}`: {}",
-                    reject.row, reject.field, reject.path, reject.value, reject.reason
-                )
-            });
+            self.first_reject = rows.rejects.first().map(ToString::to_string);
         }
     }
 

@@ -201,7 +201,7 @@ async fn a_few_rejects_are_taken_and_shown() {
     ");
     insta::assert_debug_snapshot!(manifest.rows.unwrap().rejects, @r#"
     [
-        RejectedRow {
+        Reject {
             row: 1,
             field: "temperature_max_c",
             path: "$.daily.temperature_2m_max[1]",

@@ -5,7 +5,7 @@
 //! alone. Deliberately absent: anything that touches a curated table.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use daymark_plan::{Model, Source};
+use daymark_plan::{Model, Source, one_line};
 use futures::{SinkExt, TryStreamExt};
 use jiff::civil::Date;
 use tokio_postgres::{CopyInSink, Transaction};
@@ -68,7 +68,7 @@ pub(super) async fn fetch(
     let rows = match (context.read_rows)(manifest_key.to_owned()).await {
         Ok(rows) => rows,
         // The store may answer the next time; the rows are not at fault.
-        Err(error) => return Ok(Err(NotDone::Postponed(chain(error.as_ref())))),
+        Err(error) => return Ok(Err(NotDone::Postponed(one_line(error.as_ref())))),
     };
     let savepoint = transaction.savepoint("one_fetch").await.map_err(&doing)?;
     let staged = stage_rows(&savepoint, context, source, data_date, order_key, rows).await?;
@@ -127,7 +127,7 @@ async fn copy_in(
                 Ok(Some(chunk)) => sink.send(chunk).await?,
                 Ok(None) => break,
                 // Dropping the sink unfinished has PostgreSQL discard what was sent.
-                Err(error) => return Ok(Err(chain(error.as_ref()))),
+                Err(error) => return Ok(Err(one_line(error.as_ref()))),
             }
         }
         let mut trailer = BytesMut::with_capacity(2);
@@ -176,15 +176,4 @@ async fn apply_model(
         .map(|row| format!("{} ({} times)", row.get::<_, String>(0), row.get::<_, i64>(1)))
         .collect();
     Ok(Err(format!("{}: the query yields a key more than once: {}", model.file, keys.join(", "))))
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
