@@ -149,7 +149,8 @@ pub(crate) struct Sql {
     pub(crate) query: String,
     #[command(flatten)]
     pub(crate) folder: Folder,
-    /// Print an array of objects: dates as YYYY-MM-DD, numbers as numbers
+    /// Print an array of objects: dates as YYYY-MM-DD, numbers as numbers (a numeric of more digits
+    /// than a float holds is text, so that none is lost)
     #[arg(long, conflicts_with = "csv")]
     pub(crate) json: bool,
     /// Print CSV with a header line

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod demo;
 mod failure;
+mod lifecycle;
 mod output;
 mod run;
 mod schedule;

@@ -18,10 +18,10 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use crate::cli::Demo;
-use crate::commands::up::Ended;
-use crate::commands::{self, init, up};
+use crate::commands::{self, init};
 use crate::demo::api::{DemoApi, Faults};
 use crate::failure::Failure;
+use crate::lifecycle::{self, Ended};
 use crate::output;
 use crate::run::{Order, Runner};
 use crate::schedule;
@@ -29,7 +29,8 @@ use crate::schedule;
 /// Runs the demo.
 pub(crate) async fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
     let system = Clock::System;
-    let listener = if arguments.exit { None } else { Some(up::listen(arguments.listen).await?) };
+    let listener =
+        if arguments.exit { None } else { Some(lifecycle::listen(arguments.listen).await?) };
     let clock = Clock::manual(system.now());
     let (directory, temporary) = directory(arguments.dir.as_deref())?;
     let faults = faults(system.now());
@@ -53,18 +54,18 @@ pub(crate) async fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
             output::to_stdout(&summary.text(&directory, arguments.dir.is_some()))?;
         }
         let Some(listener) = listener else { return Ok(()) };
-        let dashboard = up::dashboard(&plan, &runner, clock.clone(), true).await?;
-        up::serve(listener, dashboard, stop).await
+        let dashboard = lifecycle::dashboard(&plan, &runner, clock.clone(), true).await?;
+        lifecycle::serve(listener, dashboard, stop).await
     };
     let work = async |stop| {
         let done = mornings_and_dashboard(stop).await;
         runner.close().await;
         done
     };
-    let done = up::until_stopped(work).await;
+    let done = lifecycle::until_stopped(work).await;
     if let Ok(Ended::AtOnce) = done {
         drop(temporary);
-        up::exit_at_once();
+        lifecycle::exit_at_once();
     }
     done.map(|_| ExitCode::SUCCESS)
 }

@@ -191,3 +191,19 @@ async fn a_second_signal_does_not_wait_for_a_guest() {
     assert_eq!(world.run("2026-03-02").await.code, 0);
     assert_eq!(world.rows(WEATHER_ROWS).await, GOOD_WEATHER_ROWS);
 }
+
+/// A schedule that cannot be kept is no reason to go on as if nothing were wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_schedule_the_dashboard_does_not_stay_up() {
+    let world = World::answering(Kind::Native).await;
+    assert_eq!(world.run("2026-03-02").await.code, 0);
+    let broken = "alter table daymark.pipeline drop column last_fired_at";
+    world.native_client().await.batch_execute(broken).await.unwrap();
+    let done = world.start(&["up", "--listen", "127.0.0.1:0"]).end().await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(
+        done.stderr.contains("the database failed while reading the last fire"),
+        "{}",
+        done.stderr
+    );
+}
