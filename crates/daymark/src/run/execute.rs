@@ -230,7 +230,7 @@ impl Runner {
         }
         for landed in landed {
             if let Fetched::Failed(error) = &landed.fetched {
-                let reason = one_line(error);
+                let reason = with_hint(error);
                 let (source_id, data_date) = (&landed.source_id, landed.data_date);
                 ledger::fail_day(&mut session, run_id, source_id, data_date, &reason, now).await?;
             }
@@ -333,7 +333,7 @@ impl Landed {
         let mut report = SourceReport::new(self.source_id.clone(), self.data_date);
         match &self.fetched {
             Fetched::PublishedAlready => report.skipped("this day is published already"),
-            Fetched::Failed(error) => report.failed(one_line(error)),
+            Fetched::Failed(error) => report.failed(with_hint(error)),
             Fetched::Stored(stored) => {
                 report.fetched(&stored.key, &stored.manifest);
                 match run.fetches.get(&stored.key) {
@@ -349,6 +349,11 @@ impl Landed {
         }
         report
     }
+}
+
+/// What went wrong and what to do next, on one line.
+fn with_hint(error: &IngestError) -> String {
+    format!("{}; {}", one_line(error), error.hint())
 }
 
 fn pending_fetch(stored: StoredManifest) -> PendingFetch {

@@ -334,7 +334,11 @@ async fn a_raw_store_that_cannot_be_written_fails_the_days(kind: Kind) {
     let mut command = world.command(&["run", "--json", "--date", "2026-03-03"]);
     let report = Report::of(&run_to_end(command.env("DAYMARK_RAW_URL", &url)).await);
     assert_eq!(report.code, 1);
-    let reason = format!("the raw store `{url}` cannot be opened: Not a directory (os error 20)");
+    let reason = format!(
+        "the raw store `{url}` cannot be opened: Not a directory (os error 20); the raw store must be a \
+         folder that this user can make and write, on a disk with room; set `url` in `[raw]` or \
+         DAYMARK_RAW_URL to use another"
+    );
     for source in ["weather", "sp500"] {
         assert_eq!(report.reason(source), reason);
     }
