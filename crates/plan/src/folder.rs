@@ -4,6 +4,7 @@
 //! absent: anything that opens what the plan names.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,16 @@ use crate::settings::{self, Settings};
 use crate::source::{self, Source, SourceId};
 
 /// The environment variables that matter here, taken once.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+}
+
+/// The names only: the values may be secrets.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
 }
 
 impl Environment {
@@ -65,6 +73,8 @@ pub struct Plan {
     pub marts: Vec<Mart>,
     /// The pages, by file name.
     pub pages: Vec<Page>,
+    /// The environment variables that secrets are taken from.
+    pub environment: Environment,
 }
 
 impl Plan {
@@ -112,7 +122,7 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
     let ids: Vec<String> = source_files.iter().map(|file| file.stem.clone()).collect();
     let sources: Vec<Source> = source_files
         .iter()
-        .filter_map(|file| source::read(&file.stem, file.text(), &mut problems))
+        .filter_map(|file| source::read(&file.stem, &root, file.text(), &mut problems))
         .collect();
     if source_files.is_empty() {
         problems.push(
@@ -137,7 +147,8 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
 
     match settings {
         Some((name, settings)) if problems.is_empty() => {
-            Ok(Plan { root, name, settings, sources, models, marts, pages })
+            let environment = environment.clone();
+            Ok(Plan { root, name, settings, sources, models, marts, pages, environment })
         }
         _ => {
             problems.sort();

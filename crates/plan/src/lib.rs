@@ -35,4 +35,9 @@ pub use problem::{PlanError, Problem, did_you_mean};
 pub use rows::{Field, FieldType, Layout, RowsSpec, SYSTEM_COLUMNS};
 pub use schedule::{Calendar, DataDateRule, Schedule};
 pub use settings::{Dashboard, DatabaseUrl, RawUrl, Secret, Settings};
-pub use source::{Expect, Request, Retry, Source, SourceId, Supersede};
+pub use source::{
+    Auth, Body, ClientCredentials, CursorType, Entities, Entity, EntityColumn, EntityId, Expect,
+    Incremental, JsonTemplate, KeyPlace, Method, Moment, Name, PageStyle, Pagination, Rate,
+    Request, Retry, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values, Weight,
+    Window, is_secret_name,
+};

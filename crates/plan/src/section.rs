@@ -142,6 +142,11 @@ impl<'t> Section<'t> {
         self.optional_string(key, problems)
     }
 
+    /// A value of any type, which may be absent.
+    pub(crate) fn optional_value(&mut self, key: &str) -> Option<&'t DeValue<'t>> {
+        Some(self.get(key)?.get_ref())
+    }
+
     /// `true` or `false`, which may be absent.
     pub(crate) fn optional_bool(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<bool> {
         let value = self.get(key)?.get_ref();

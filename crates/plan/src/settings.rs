@@ -3,6 +3,7 @@
 //! In: the TOML and the environment variables that override it. Out: [`Settings`]. Deliberately
 //! absent: alerts (a later issue), and opening anything that is named here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::folder::Environment;
 use crate::problem::Problem;
 use crate::schedule::Schedule;
 use crate::section::{Section, Text};
+use crate::source::{Rate, read_calls};
 
 /// A text that must not be shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -119,6 +121,8 @@ pub struct Settings {
     pub schema: String,
     /// The dashboard.
     pub dashboard: Dashboard,
+    /// How fast hosts may be asked, whatever the source: `[hosts."api.example.com"]`.
+    pub hosts: BTreeMap<String, Rate>,
 }
 
 /// Reads `daymark.toml`; gives the pipeline's name and its settings.
@@ -146,11 +150,33 @@ pub(crate) fn read(
     let raw = read_raw(root, &mut section, environment, problems);
     let database = read_database(root, &mut section, environment, problems);
     let dashboard = read_dashboard(&mut section, name.as_deref(), environment, problems);
+    let hosts = read_hosts(&mut section, problems);
     section.finish(problems);
     let (database, schema) = database?;
     let schedule = schedule?;
     let zone = schedule.zone.clone();
-    Some((name?, Settings { zone, schedule, raw: raw?, database, schema, dashboard: dashboard? }))
+    let (raw, dashboard) = (raw?, dashboard?);
+    Some((name?, Settings { zone, schedule, raw, database, schema, dashboard, hosts }))
+}
+
+fn read_hosts(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Rate> {
+    let mut hosts = BTreeMap::new();
+    let Some(mut table) = section.optional_table("hosts", problems) else { return hosts };
+    for host in table.keys() {
+        if url::Host::parse(&host).is_err() {
+            let problem = table.problem(&host, format!("`{host}` is not a host"));
+            problems.push(problem.hint("write `[hosts.\"api.example.com\"]`"));
+        }
+        let Some(mut limits) = table.optional_table(&host, problems) else { continue };
+        match read_calls(&mut limits, problems) {
+            Some(rate) => {
+                hosts.insert(host.to_ascii_lowercase(), rate);
+            }
+            None => problems.push(limits.problem_here("`calls` is missing")),
+        }
+        limits.finish(problems);
+    }
+    hosts
 }
 
 fn read_schedule(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Schedule> {

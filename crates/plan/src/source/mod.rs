@@ -1,0 +1,316 @@
+//! `sources/*.toml`: one REST resource each; one file here per section of it.
+//!
+//! In: the TOML of a source. Out: a [`Source`]. Deliberately absent: asking anything.
+
+mod auth;
+mod entities;
+mod incremental;
+mod limits;
+mod pagination;
+mod request;
+mod template;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jiff::civil::Date;
+
+pub use auth::{Auth, ClientCredentials, KeyPlace};
+pub use entities::{Entities, Entity, EntityColumn, EntityId};
+pub use incremental::{CursorType, Incremental, Window};
+pub(crate) use limits::read_calls;
+pub use limits::{Expect, Rate, Retry, Weight};
+pub use pagination::{PageStyle, Pagination};
+pub use request::{Body, JsonTemplate, Method, Request, is_secret_name};
+pub use template::{Moment, Name, SecretRef, Secrets, Template, Values};
+
+use crate::problem::Problem;
+use crate::rows::{self, RowsSpec, SYSTEM_COLUMNS};
+use crate::schedule::{Calendar, DataDateRule};
+use crate::section::{Section, Text, choose};
+
+/// The id of a source: `[a-z][a-z0-9_]*`, part of table names and raw keys.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct SourceId(String);
+
+impl SourceId {
+    /// Checks and takes an id.
+    pub fn new(text: &str) -> Option<Self> {
+        let mut bytes = text.bytes();
+        let starts = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
+        let goes_on =
+            bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        (starts && goes_on && text.len() <= 40).then(|| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for SourceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What "newer" means between two fetches of a source (DESIGN.md section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Supersede {
+    /// The source's latest word wins.
+    FetchedAt,
+    /// The later data date wins, then the later fetch.
+    DataDate,
+}
+
+/// One REST resource.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its id.
+    pub id: SourceId,
+    /// Its file, relative to the pipeline folder.
+    pub file: String,
+    /// The SHA-256 of its file, in hexadecimal.
+    pub file_sha256: String,
+    /// The days it has data on.
+    pub calendar: Calendar,
+    /// Which data date a run is for.
+    pub data_date: DataDateRule,
+    /// The first data date the ledger expects; default: the first one ever fetched.
+    pub start: Option<Date>,
+    /// What is asked.
+    pub request: Request,
+    /// Who asks.
+    pub auth: Auth,
+    /// How the next page is asked for.
+    pub pagination: Pagination,
+    /// Whom it is asked about, one by one.
+    pub entities: Entities,
+    /// How what is new is asked for.
+    pub incremental: Option<Incremental>,
+    /// The days a request asks for.
+    pub window: Window,
+    /// How fast it may be asked.
+    pub rate: Option<Rate>,
+    /// How many calls a request counts as.
+    pub weight: Weight,
+    /// When it is asked again.
+    pub retry: Retry,
+    /// What the answer must look like.
+    pub expect: Expect,
+    /// How the answer becomes rows.
+    pub rows: RowsSpec,
+    /// Which of two fetches wins.
+    pub supersede: Supersede,
+}
+
+impl Source {
+    /// The columns of `raw_<source>`, in the order extraction writes them, with their types.
+    pub fn raw_columns(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let entity = self.entities.columns.iter();
+        let entity = entity.map(|column| (column.raw_name.as_str(), column.field_type.postgres()));
+        let fields = self.rows.fields.iter();
+        let fields = fields.map(|field| (field.name.as_str(), field.field_type.postgres()));
+        SYSTEM_COLUMNS.into_iter().chain(entity).chain(fields)
+    }
+
+    /// The secrets it needs.
+    pub fn secrets(&self) -> BTreeSet<SecretRef> {
+        template::secrets_of(self.request.templates().chain(self.auth.templates()))
+    }
+
+    /// Whether its API can be asked about any day: one that is not told the day answers as of now.
+    pub fn answers_for_any_date(&self) -> bool {
+        self.request
+            .templates()
+            .flat_map(Template::names)
+            .any(|name| matches!(name, Name::DataDate | Name::WindowStart | Name::WindowEnd))
+    }
+}
+
+/// Reads one source. `stem` is its file's name without `.toml`.
+pub(crate) fn read(
+    stem: &str,
+    root: &Path,
+    text: Text<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Source> {
+    let table = text.parse(problems)?;
+    let mut section = Section::top(text, &table);
+    let id = read_id(&mut section, stem, problems);
+    let calendar = match section.optional_string("calendar", problems) {
+        Some(word) => Calendar::parse(&word)
+            .map_err(|hint| {
+                let message = format!("`calendar` is `{word}`");
+                problems.push(section.problem("calendar", message).hint(hint));
+            })
+            .ok(),
+        None => Some(Calendar::Daily),
+    };
+    let data_date = choose(
+        &mut section,
+        "data_date",
+        &[("run_day", DataDateRule::RunDay), ("previous_session", DataDateRule::PreviousSession)],
+        Some(DataDateRule::RunDay),
+        problems,
+    );
+    let supersede = choose(
+        &mut section,
+        "supersede",
+        &[("fetched_at", Supersede::FetchedAt), ("data_date", Supersede::DataDate)],
+        Some(Supersede::FetchedAt),
+        problems,
+    );
+    let start = section.optional_string("start", problems).and_then(|word| {
+        let date = word.parse::<Date>().ok();
+        if date.is_none() {
+            let message = format!("`start` is `{word}`");
+            problems.push(section.problem("start", message).hint("accepted: a date YYYY-MM-DD"));
+        }
+        date
+    });
+    let request = match section.required_table("request", problems) {
+        Some(table) => request::read(table, root, problems),
+        None => None,
+    };
+    let auth = auth::read(section.optional_table("auth", problems), problems);
+    let pagination = pagination::read(section.optional_table("pagination", problems), problems);
+    let entities = entities::read(&mut section, root, problems);
+    let incremental = incremental::read(section.optional_table("incremental", problems), problems);
+    let window = incremental::read_window(section.optional_table("window", problems), problems);
+    let (rate, weight) = limits::read_rate(section.optional_table("rate", problems), problems);
+    let retry = limits::read_retry(section.optional_table("retry", problems), problems);
+    let expect = limits::read_expect(section.optional_table("expect", problems), problems);
+    let rows =
+        section.required_table("rows", problems).and_then(|table| rows::read(table, problems));
+    section.finish(problems);
+    let mut hashed = text.text.to_owned();
+    hashed.extend(entities.file_sha256.as_deref());
+    let source = Source {
+        id: id?,
+        file: text.file.to_owned(),
+        file_sha256: crate::digest::sha256_hex(hashed.as_bytes()),
+        calendar: calendar?,
+        data_date: data_date?,
+        start,
+        request: request?,
+        auth: auth?,
+        pagination: pagination?,
+        entities,
+        incremental,
+        window,
+        rate,
+        weight,
+        retry,
+        expect,
+        rows: rows?,
+        supersede: supersede?,
+    };
+    check_templates(&source, problems);
+    check_columns(&source, problems);
+    check_bodies(&source, problems);
+    Some(source)
+}
+
+/// What templates name must be there.
+fn check_templates(source: &Source, problems: &mut Vec<Problem>) {
+    let mut report = |message: String, hint: String| {
+        let problem = Problem::new(&source.file, 0, message).hint(hint);
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
+    let fields: Vec<&str> =
+        source.entities.columns.iter().map(|column| column.name.as_str()).chain(["id"]).collect();
+    for template in source.request.templates().chain(source.auth.templates()) {
+        for name in template.names() {
+            match name {
+                Name::Cursor if source.incremental.is_none() => report(
+                    format!("`{}` names a cursor, and the source has none", template.text()),
+                    "add `[incremental]`".to_owned(),
+                ),
+                Name::Entity(_) if source.entities.rows.is_empty() => report(
+                    format!("`{}` names an entity, and the source has none", template.text()),
+                    "add `[[entity]]` rows, or `[entities] file = \"...\"`".to_owned(),
+                ),
+                Name::Entity(field) if !fields.contains(&field.as_str()) => report(
+                    format!("`{}` names `entity.{field}`, which no entity has", template.text()),
+                    crate::problem::did_you_mean(field, fields.iter().copied()),
+                ),
+                Name::Entity(field) => {
+                    let column = source.entities.columns.iter().position(|c| c.name == *field);
+                    let lacks = |e: &&Entity| column.is_some_and(|at| e.values[at].is_none());
+                    if let Some(entity) = source.entities.rows.iter().find(lacks) {
+                        report(
+                            format!("the entity `{}` has no `{field}`", entity.id),
+                            format!("`{}` needs it of every entity", template.text()),
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        let dated = source.incremental.as_ref().is_none_or(|incremental| {
+            matches!(incremental.cursor_type, CursorType::Date | CursorType::Timestamp)
+        });
+        for name in template.reckoned() {
+            if matches!(name, Name::Entity(_)) || (*name == Name::Cursor && !dated) {
+                report(
+                    format!(
+                        "`{}` reckons with what is neither a date nor an instant",
+                        template.text()
+                    ),
+                    "spans and formats are for dates and instants".to_owned(),
+                );
+            }
+        }
+    }
+}
+
+/// A field and an entity's column cannot share a name.
+fn check_columns(source: &Source, problems: &mut Vec<Problem>) {
+    for column in &source.entities.columns {
+        if source.rows.fields.iter().any(|field| field.name == column.raw_name) {
+            let message = format!("the field `{}` is an entity's column already", column.raw_name);
+            problems.push(Problem::new(&source.file, 0, message).hint("give it another name"));
+        }
+    }
+}
+
+/// A page that is asked for in the body needs one.
+fn check_bodies(source: &Source, problems: &mut Vec<Problem>) {
+    let in_body = match source.pagination.style {
+        PageStyle::Cursor { in_body, .. }
+        | PageStyle::Offset { in_body, .. }
+        | PageStyle::Page { in_body, .. } => in_body,
+        PageStyle::None | PageStyle::Link | PageStyle::NextUrl { .. } => false,
+    };
+    let fits = match &source.request.body {
+        Body::Json(JsonTemplate::Object(_)) | Body::Form(_) => true,
+        Body::None | Body::Json(_) => false,
+    };
+    if in_body && !fits {
+        let message = "`pagination.in` is `body`, and the request has no body to put it into";
+        let hint = "add `json = {}` or `form = {}` to `[request]`";
+        problems.push(Problem::new(&source.file, 0, message).hint(hint));
+    }
+}
+
+fn read_id(section: &mut Section<'_>, stem: &str, problems: &mut Vec<Problem>) -> Option<SourceId> {
+    let word = section.required_string("id", problems)?;
+    let id = SourceId::new(&word);
+    if id.is_none() {
+        let message = format!("`id` is `{word}`");
+        let hint = "accepted: a-z, 0-9 and _, a letter first, at most 40 characters";
+        problems.push(section.problem("id", message).hint(hint));
+    } else if word != stem {
+        let message = format!("`id` is `{word}`, but the file is named `{stem}.toml`");
+        problems.push(section.problem("id", message).hint("give both the same name"));
+    }
+    id
+}
