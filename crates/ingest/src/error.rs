@@ -118,15 +118,48 @@ pub enum IngestError {
         /// Its format.
         found: u64,
     },
-    /// The machine's clock and the API's are too far apart for `fetched_at` to be believed.
-    #[error("the clock says {clock}, the API of `{source_id}` says {api}: nothing was stored")]
+    /// A body that was being received could not be put aside.
+    #[error("a response could not be put aside")]
+    Spool(#[source] std::io::Error),
+    /// The machine's clock and another's are too far apart for `fetched_at` to be believed.
+    #[error("the clock says {clock}, {whose} says {other}: nothing was stored")]
     ClockSkew {
-        /// The source asked.
-        source_id: SourceId,
-        /// This machine's time when the answer came.
+        /// Whose clock it was compared with.
+        whose: String,
+        /// This machine's time.
         clock: Timestamp,
-        /// The API's time: its `Date` header, plus `Age` for an answer out of a cache.
-        api: Timestamp,
+        /// The other's time: its `Date` header, plus `Age` for an answer out of a cache.
+        other: Timestamp,
+    },
+    /// A template of the source gives no request.
+    #[error("the request of `{source_id}` cannot be made: `{template}`: {reason}")]
+    BadRequest {
+        /// The source.
+        source_id: SourceId,
+        /// The template, as it stands in the folder.
+        template: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A secret could not be looked up.
+    #[error("the secret `{name}` of `{source_id}` is not there: {reason}")]
+    NoSecret {
+        /// The source.
+        source_id: SourceId,
+        /// The secret's name, as it stands in the folder.
+        name: String,
+        /// Where it was looked for, and what came.
+        reason: String,
+    },
+    /// The certificates or the proxy of a source cannot be used.
+    #[error("`{what}` of `{source_id}` cannot be used: {reason}")]
+    BadConnection {
+        /// The source.
+        source_id: SourceId,
+        /// The key of its file.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A header of `[request]` that HTTP does not allow. Its value is not shown: it may be a secret.
     #[error("the request header `{header}` of `{source_id}` cannot be sent: {reason}")]
@@ -159,9 +192,14 @@ impl IngestError {
             | Self::ListObjects { .. }
             | Self::Damaged { .. }
             | Self::BadManifest { .. }
-            | Self::ManifestFormat { .. } => ErrorKind::Storage,
+            | Self::ManifestFormat { .. }
+            | Self::Spool(_) => ErrorKind::Storage,
             Self::ClockSkew { .. } => ErrorKind::ClockSkew,
-            Self::BadHeader { .. } | Self::NoClient { .. } => ErrorKind::BadConfig,
+            Self::NoSecret { .. } => ErrorKind::Auth,
+            Self::BadHeader { .. }
+            | Self::NoClient { .. }
+            | Self::BadRequest { .. }
+            | Self::BadConnection { .. } => ErrorKind::BadConfig,
         }
     }
 
@@ -185,6 +223,14 @@ impl IngestError {
                 "raw objects are ordered by time, so a wrong clock would let old data win: set this \
                  machine's clock (`timedatectl set-ntp true`) and run again"
             }
+            Self::Spool(_) => "the disk that holds temporary files must have room",
+            Self::BadRequest { .. } => {
+                "correct the source's file; `daymark preview` shows a request"
+            }
+            Self::NoSecret { .. } => {
+                "set the environment variable, or store the secret, where daymark runs"
+            }
+            Self::BadConnection { .. } => "correct `[request]` in the source's file",
             Self::BadHeader { .. } => "correct `[request.headers]` in the source's file",
             Self::NoClient { .. } => {
                 "HTTPS needs the machine's CA certificates (Debian: the package ca-certificates)"

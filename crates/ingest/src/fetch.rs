@@ -1,35 +1,43 @@
-//! One fetch of a source, told top to bottom: ask until there is an answer or no time left, look at
-//! the answer, keep it.
+//! One fetch of a source, told top to bottom: ask page by page, look at each page, keep it.
 //!
 //! In: a source and what the fetch is for. Out: the manifest, stored, of an accepted or a refused
-//! fetch. Of an answer that is not accepted the whole body of the last attempt is kept as evidence,
-//! whatever its status; a body that broke off or was too large was never received and is not.
-//! Deliberately absent: pages after the first, entities and cursors, which come with the ingest
-//! issue; whether a fetch is due.
+//! fetch, one for each entity. Of an answer that is not accepted the whole body of the last attempt is
+//! kept as evidence, whatever its status; a body that broke off or was too large was never received
+//! and is not. Deliberately absent: whether a fetch is due; the order of objects, which is `keep.rs`'s.
 
 use std::time::Duration;
 
-use daymark_plan::{Clock, Source, SourceId, sha256_hex};
-use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
-use uuid::{NoContext, Uuid};
-
-use crate::answer::{Answer, Failure};
-use crate::client::{self, Clients};
-use crate::error::{ErrorKind, IngestError};
-use crate::keys::{Extension, RawKey};
-use crate::manifest::{
-    Attempt, MANIFEST_FORMAT, Manifest, Outcome, Page, RowCounts, StoredManifest,
+use daymark_plan::{
+    Clock, CursorType, Entity, EntityId, Environment, Moment, Plan, Rate, Secrets, Source,
+    SourceId, Values,
 };
-use crate::request::{Outgoing, PROGRAM};
-use crate::retry::{self, Next};
-use crate::store::RawStore;
-use crate::verify::{Refusal, Verified, verify};
-use crate::words::seconds;
+use futures::{StreamExt, stream};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
 
-/// How far this machine's clock may be from an API's (DESIGN.md section 6).
+use crate::answer::Answer;
+use crate::auth::Tokens;
+use crate::client::Clients;
+use crate::error::{ErrorKind, IngestError};
+use crate::history::History;
+use crate::keep::{Collected, Kept};
+use crate::manifest::StoredManifest;
+use crate::pages::{After, PageBrought, Pager};
+use crate::rate::Limits;
+use crate::request::Outgoing;
+use crate::secrets;
+use crate::store::RawStore;
+use crate::verify::{Looked, Refusal, enough, look_into};
+
+/// How far this machine's clock may be from an API's or a store's (DESIGN.md section 6).
 const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// How much of the bodies being looked at is held in memory at once, in MiB; a larger body is looked
+/// at alone.
+const LOOKED_AT_MIB: u32 = 32;
 
 /// What a fetch is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +48,17 @@ pub struct FetchOrder {
     pub scheduled_at: Option<Timestamp>,
     /// The run it is part of.
     pub run_id: Uuid,
+    /// What part of an incremental source is asked for.
+    pub reach: Reach,
+}
+
+/// What part of an incremental source is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// From the cursor on; an accepted fetch moves it.
+    Forward,
+    /// The data date only; the cursor stays where it is.
+    ByDay,
 }
 
 /// What a fetch is doing, for progress shown to people.
@@ -66,28 +85,89 @@ pub enum FetchEvent {
         /// What failed.
         why: String,
     },
+    /// A page is asked for, beyond the first.
+    Page {
+        /// Counted from 1.
+        number: u32,
+    },
+    /// The fetch of an entity ended.
+    Entity {
+        /// Whose.
+        entity: EntityId,
+        /// How many of the source's have ended.
+        done: usize,
+        /// How many there are.
+        of: usize,
+    },
+}
+
+/// What came of one entity of a source, or of a source without entities.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The entity.
+    pub entity: Option<EntityId>,
+    /// The manifest of an accepted or refused fetch; an error means that nothing could be recorded.
+    pub outcome: Result<StoredManifest, IngestError>,
+    /// Whether it was there already: a scheduled instant that is answered twice is fetched once.
+    pub fetched_before: bool,
 }
 
 /// Fetches sources into a raw store.
 #[derive(Debug)]
 pub struct Ingest {
-    store: RawStore,
-    clock: Clock,
-    clients: Clients,
+    pub(crate) store: RawStore,
+    pub(crate) clock: Clock,
+    pub(crate) clients: Clients,
+    pub(crate) tokens: Tokens,
+    pub(crate) limits: Limits,
+    environment: Environment,
+    zone: TimeZone,
+    looked_at: Semaphore,
 }
 
-/// What asking led to.
-struct Asked {
-    attempts: Vec<Attempt>,
-    answer: Option<Answer>,
-    refusal: Option<Refusal>,
-    rows: Option<RowCounts>,
+/// What every fetch of a source needs, looked up once.
+pub(crate) struct Prepared {
+    pub(crate) secrets: Secrets,
+    pub(crate) history: History,
 }
 
 impl Ingest {
-    /// Fetches into `store`. HTTP clients are made when a source first needs one.
+    /// Fetches into `store`, in UTC, without secrets and limits. HTTP clients are made when a source
+    /// first needs one.
     pub fn new(store: RawStore, clock: Clock) -> Self {
-        Self { store, clock, clients: Clients::default() }
+        Self::made(store, clock, Environment::default(), TimeZone::UTC, [])
+    }
+
+    /// Fetches the sources of a plan into `store`.
+    pub fn of(store: RawStore, clock: Clock, plan: &Plan) -> Self {
+        let settings = &plan.settings;
+        let hosts = settings.hosts.iter().map(|(host, rate)| (host.clone(), *rate));
+        Self::made(store, clock, plan.environment.clone(), settings.zone.clone(), hosts)
+    }
+
+    fn made(
+        store: RawStore,
+        clock: Clock,
+        environment: Environment,
+        zone: TimeZone,
+        hosts: impl IntoIterator<Item = (String, Rate)>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            clients: Clients::default(),
+            tokens: Tokens::default(),
+            limits: Limits::new(hosts),
+            environment,
+            zone,
+            looked_at: Semaphore::new(LOOKED_AT_MIB as usize),
+        }
+    }
+
+    /// The same with the variables that secrets are taken from.
+    #[must_use]
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Self { environment, ..self }
     }
 
     /// The store fetched into.
@@ -95,193 +175,231 @@ impl Ingest {
         &self.store
     }
 
-    /// One fetch. Gives the manifest of an accepted and of a refused fetch alike; an error means
-    /// that nothing could be recorded. Dropping the future ends the fetch and leaves at worst
-    /// objects that no manifest names.
+    /// One fetch of every entity of a source, a few at once, or the one fetch of a source without. One
+    /// that fails stops no other. Dropping the future ends the fetches and leaves at worst objects that
+    /// no manifest names.
+    pub async fn fetch_all(
+        &self,
+        source: &Source,
+        order: &FetchOrder,
+        watch: &(dyn Fn(FetchEvent) + Sync),
+    ) -> Result<Vec<Fetched>, IngestError> {
+        let prepared = self.prepare(source).await?;
+        let before = self.fetched_before(source, order).await?;
+        let entities: Vec<Option<&Entity>> = match source.entities.rows.as_slice() {
+            [] => vec![None],
+            rows => rows.iter().map(Some).collect(),
+        };
+        let of = entities.len();
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let fetches = entities.into_iter().map(|entity| {
+            let (prepared, before, done) = (&prepared, &before, &done);
+            async move {
+                let id = entity.map(|entity| entity.id.clone());
+                let there = before.iter().find(|stored| stored.manifest.entity == id);
+                let (outcome, fetched_before) = match there {
+                    Some(stored) => (Ok(stored.clone()), true),
+                    None => (self.fetch_one(source, entity, order, prepared, watch).await, false),
+                };
+                if let Some(entity) = id.clone() {
+                    let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+                    watch(FetchEvent::Entity { entity, done, of });
+                }
+                Fetched { entity: id, outcome, fetched_before }
+            }
+        });
+        Ok(stream::iter(fetches).buffered(source.entities.concurrency.max(1)).collect().await)
+    }
+
+    /// One fetch of a source without entities, or of its first entity. Gives the manifest of an accepted
+    /// and of a refused fetch alike; an error means that nothing could be recorded.
     pub async fn fetch(
         &self,
         source: &Source,
         order: &FetchOrder,
         watch: &(dyn Fn(FetchEvent) + Sync),
     ) -> Result<StoredManifest, IngestError> {
-        let outgoing = Outgoing::build(&source.id, &source.request)?;
-        let client = self.clients.for_request(&source.id, &source.request)?;
-        let asked = self.ask(&client, source, &outgoing, watch).await;
-        clocks_agree(&source.id, asked.answer.as_ref())?;
-        let asked = look_at(source, &outgoing, asked).await;
-        self.keep(source, order, &outgoing, asked).await
+        let prepared = self.prepare(source).await?;
+        self.fetch_one(source, source.entities.rows.first(), order, &prepared, watch).await
     }
 
-    /// Asks until there is a successful answer, a failure that asking again does not mend, or no
-    /// attempt or time left.
-    async fn ask(
-        &self,
-        client: &reqwest::Client,
-        source: &Source,
-        outgoing: &Outgoing,
-        watch: &(dyn Fn(FetchEvent) + Sync),
-    ) -> Asked {
-        let (request, retry) = (&source.request, &source.retry);
-        let began = Instant::now();
-        // A fetch that has no time for a second attempt still gets its first one whole.
-        let allowed = retry.total.max(request.connect_timeout + request.read_timeout);
-        let mut attempts = Vec::new();
-        let mut waited = Duration::ZERO;
-        let mut number = 0;
-        loop {
-            number += 1;
-            watch(FetchEvent::Attempt { number, of: retry.attempts });
-            let at = self.clock.now();
-            let progress = |bytes, announced| watch(FetchEvent::Received { bytes, announced });
-            let sending = client::send(client, outgoing, request, &self.clock, &progress);
-            let left = allowed.saturating_sub(began.elapsed());
-            let sent = tokio::time::timeout(left, sending).await.unwrap_or_else(|_| {
-                let message = format!("no whole answer within the {} of a fetch", seconds(allowed));
-                Err(Failure::new(ErrorKind::Timeout, message))
-            });
-            let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-            let mut attempt =
-                Attempt { number, at, waited_ms, status: None, error_kind: None, message: None };
-            let failure = match sent {
-                Ok(answer) => {
-                    attempt.status = Some(answer.status.as_u16());
-                    attempts.push(attempt);
-                    return Asked { attempts, answer: Some(answer), refusal: None, rows: None };
-                }
-                Err(failure) => failure,
-            };
-            let message = outgoing.scrub(&failure.message);
-            attempt.status = failure.answer.as_ref().map(|answer| answer.status.as_u16());
-            attempt.error_kind = Some(failure.kind);
-            attempt.message = Some(message.clone());
-            attempts.push(attempt);
-            let (kind, asked_for) = (failure.kind, failure.retry_after);
-            match retry::next(retry, kind, asked_for, number, began.elapsed(), rand::random()) {
-                Next::Wait(wait) => {
-                    tracing::warn!(source = %source.id, number, wait = %seconds(wait), "{message}");
-                    watch(FetchEvent::Waiting { wait, why: message });
-                    tokio::time::sleep(wait).await;
-                    waited = wait;
-                }
-                Next::GiveUp(why) => {
-                    let why = why.map(|why| format!("; {why}")).unwrap_or_default();
-                    let often =
-                        if number > 1 { format!(" ({number} attempts)") } else { String::new() };
-                    let message = format!("{message}{why}{often}");
-                    let refusal = Some(Refusal { kind, message });
-                    let answer = failure.answer.map(|answer| *answer);
-                    return Asked { attempts, answer, refusal, rows: None };
-                }
+    async fn prepare(&self, source: &Source) -> Result<Prepared, IngestError> {
+        let secrets = secrets::look_up(source, &self.environment).await?;
+        if let Some(store) = self.store.server_time().await {
+            let clock = self.clock.now();
+            if clock.duration_since(store).abs() > MAX_SKEW {
+                let (clock, other) = (whole_seconds(clock), store);
+                let whose = format!("the raw store `{}`", self.store);
+                return Err(IngestError::ClockSkew { whose, clock, other });
             }
         }
+        let history = History::new(self.store.clone(), source.id.clone(), self.clock.now());
+        Ok(Prepared { secrets, history })
     }
 
-    /// Keeps what came: archive, then raw, then manifest, so that a crash in between leaves at worst
-    /// objects that no manifest names, never a manifest without its objects (DESIGN.md section 6).
-    async fn keep(
+    /// What was accepted for the same scheduled instant before: a fire that is delivered twice, or tried
+    /// again because the database was away, does not ask the API again.
+    async fn fetched_before(
         &self,
         source: &Source,
         order: &FetchOrder,
-        outgoing: &Outgoing,
-        asked: Asked,
-    ) -> Result<StoredManifest, IngestError> {
-        let Asked { attempts, answer, refusal, rows } = asked;
-        let (source_id, data_date) = (&source.id, order.data_date);
-        let earlier = self.store.manifest_keys(source_id, None).await?;
-        let fetched_at = later_than(self.clock.now(), earlier.last());
-        let accepted = refusal.is_none();
-        let unchanged = match &rows {
-            Some(rows) if accepted => self.equals_the_last(&earlier, &rows.rows_sha256).await?,
-            _ => false,
-        };
-
-        let mut pages = Vec::new();
-        if let Some(body) =
-            answer.as_ref().map(|answer| &answer.body).filter(|body| !body.is_empty())
-        {
-            let sha256 = sha256_hex(body);
-            let extension = if accepted { Extension::Json } else { Extension::of(body) };
-            let archive =
-                RawKey::Archive { source: source_id, data_date, sha256: &sha256, extension };
-            self.store.archive(&archive, body).await?;
-            let archive_key = archive.to_string();
-            let raw = RawKey::Raw { source: source_id, data_date };
-            if accepted {
-                self.store.overwrite(&raw, body.clone()).await?;
-            }
-            let raw_key = accepted.then(|| raw.to_string());
-            pages.push(Page { archive_key, raw_key, sha256, bytes: body.len() as u64 });
-        }
-
-        let key =
-            RawKey::Manifest { source: source_id, fetched_at, data_date, run_id: order.run_id };
-        let (reason, error_kind) = refusal.map(|Refusal { kind, message }| (message, kind)).unzip();
-        let manifest = Manifest {
-            format: MANIFEST_FORMAT,
-            id: id_at(fetched_at),
-            source: source_id.clone(),
-            data_date,
-            entity: None,
-            scheduled_at: order.scheduled_at,
-            run_id: order.run_id,
-            fetched_at,
-            outcome: if accepted { Outcome::Accepted } else { Outcome::Refused },
-            reason,
-            error_kind,
-            request: outgoing.shown.clone(),
-            status: answer.as_ref().map(|answer| answer.status.as_u16()),
-            headers: answer.as_ref().map(Answer::kept_headers).unwrap_or_default(),
-            attempts,
-            pages,
-            rows,
-            unchanged,
-            cursor: None,
-            program: PROGRAM.to_owned(),
-            source_file_sha256: source.file_sha256.clone(),
-        };
-        self.store.create(&key, manifest.to_json().into()).await?;
-        Ok(StoredManifest { key: key.to_string(), manifest })
+    ) -> Result<Vec<StoredManifest>, IngestError> {
+        let Some(scheduled_at) = order.scheduled_at else { return Ok(Vec::new()) };
+        let after = crate::RawKey::manifests_from(&source.id, scheduled_at);
+        let mut stored = self.store.manifests(&source.id, Some(&after)).await?;
+        stored.retain(|stored| {
+            let manifest = &stored.manifest;
+            manifest.is_accepted()
+                && manifest.scheduled_at == order.scheduled_at
+                && manifest.data_date == order.data_date
+        });
+        Ok(stored)
     }
 
-    /// Whether the accepted fetch before had the same rows. A manifest that cannot be understood is
-    /// for those who publish it to report; here it only ends the search.
-    async fn equals_the_last(&self, earlier: &[String], rows: &str) -> Result<bool, IngestError> {
-        for key in earlier.iter().rev() {
-            match self.store.manifest(key).await {
-                Ok(before) if before.manifest.is_accepted() => {
-                    let before = before.manifest.rows;
-                    return Ok(before.is_some_and(|before| before.rows_sha256 == rows));
-                }
-                Ok(_) => {}
-                Err(IngestError::BadManifest { .. } | IngestError::ManifestFormat { .. }) => {
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
+    async fn fetch_one(
+        &self,
+        source: &Source,
+        entity: Option<&Entity>,
+        order: &FetchOrder,
+        prepared: &Prepared,
+        watch: &(dyn Fn(FetchEvent) + Sync),
+    ) -> Result<StoredManifest, IngestError> {
+        let cursor = self.position(source, entity, order, prepared).await?;
+        let values = self.values(source, entity, order, cursor.as_deref(), &prepared.secrets)?;
+        let outgoing = Outgoing::build(source, &values)?;
+        let client = self.clients.for_source(source, &outgoing.url, &values)?;
+        let (mut pager, mut next) =
+            Pager::new(&source.pagination, &source.request.redirect_hosts, outgoing);
+        let mut collected = Collected::new(source, entity, order, cursor, next.shown());
+        loop {
+            let asked = self.ask(&client, source, &next, &values, watch).await;
+            clocks_agree(&source.id, asked.answer.as_ref())?;
+            collected.attempts(pager.number(), asked.attempts);
+            if let Some(answer) = &asked.answer {
+                collected.answer(answer);
             }
+            let (refusal, answer) = (asked.refusal, asked.answer);
+            let mut looked = Looked { refusal, ..Looked::default() };
+            let mut after = After::End;
+            if let Some(answer) = &answer
+                && looked.refusal.is_none()
+            {
+                looked = self.look_at(source, answer).await?;
+                after = match after_page(&mut looked, &mut pager, answer) {
+                    Ok(after) => after,
+                    Err(message) => {
+                        looked.refuse(ErrorKind::Refused, message);
+                        After::End
+                    }
+                };
+            }
+            let page = Kept { number: pager_page(source, &pager, &after), url: next.shown_url() };
+            self.keep_page(&mut collected, page, answer.as_ref(), looked, &|text| next.scrub(text))
+                .await?;
+            match after {
+                After::Page(page) if !collected.is_refused() => next = *page,
+                _ => break,
+            }
+            watch(FetchEvent::Page { number: pager.number() });
         }
-        Ok(false)
+        if !collected.is_refused()
+            && let Some(message) = enough(&source.expect, collected.rows())
+        {
+            collected.refuse(Refusal { kind: ErrorKind::Refused, message: next.scrub(&message) });
+        }
+        self.keep(collected, prepared).await
+    }
+
+    /// Looks into a successful answer, off the runtime's threads: a large body takes a while.
+    async fn look_at(&self, source: &Source, answer: &Answer) -> Result<Looked, IngestError> {
+        let Some(spooled) = &answer.body else { return Ok(Looked::default()) };
+        let mib = u32::try_from(spooled.len() >> 20).unwrap_or(u32::MAX).saturating_add(1);
+        let permits = mib.min(LOOKED_AT_MIB);
+        let held = self.looked_at.acquire_many(permits).await.ok();
+        let body = spooled.read().await.map_err(IngestError::Spool)?;
+        let (rows, expect) = (source.rows.clone(), source.expect.clone());
+        let incremental = source.incremental.clone();
+        let content_type = answer.content_type().map(str::to_owned);
+        let looking =
+            move || look_into(&rows, &expect, incremental.as_ref(), content_type.as_deref(), &body);
+        let looked = match tokio::task::spawn_blocking(looking).await {
+            Ok(looked) => looked,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        drop(held);
+        Ok(looked)
+    }
+
+    /// Where the cursor of an incremental source stands.
+    async fn position(
+        &self,
+        source: &Source,
+        entity: Option<&Entity>,
+        order: &FetchOrder,
+        prepared: &Prepared,
+    ) -> Result<Option<String>, IngestError> {
+        let (Some(incremental), Reach::Forward) = (&source.incremental, order.reach) else {
+            return Ok(None);
+        };
+        let found = prepared.history.cursor(entity.map(|entity| &entity.id)).await?;
+        Ok(Some(found.map_or_else(|| incremental.initial.clone(), |found| found.cursor)))
+    }
+
+    /// What the templates of a fetch can name.
+    fn values<'v>(
+        &self,
+        source: &'v Source,
+        entity: Option<&'v Entity>,
+        order: &FetchOrder,
+        cursor: Option<&str>,
+        secrets: &'v Secrets,
+    ) -> Result<Values<'v>, IngestError> {
+        let data_date = order.data_date;
+        let wrong = |reason: String| IngestError::BadRequest {
+            source_id: source.id.clone(),
+            template: "incremental".to_owned(),
+            reason,
+        };
+        let midnight = |date: Date| {
+            let zoned = date.to_zoned(self.zone.clone());
+            zoned.map(|zoned| zoned.timestamp()).map_err(|error| wrong(error.to_string()))
+        };
+        let back = i64::from(source.window.days) - 1;
+        let first_day = data_date.checked_sub(back.days()).map_err(|e| wrong(e.to_string()))?;
+        let (mut window_start, mut window_end) = (Moment::Date(first_day), Moment::Date(data_date));
+        let mut asked_for = None;
+        if let Some(incremental) = &source.incremental {
+            if incremental.cursor_type == CursorType::Timestamp {
+                let next_day = data_date.tomorrow().map_err(|error| wrong(error.to_string()))?;
+                window_start = Moment::Instant(midnight(first_day)?);
+                window_end = Moment::Instant(midnight(next_day)?);
+            }
+            let dated = matches!(incremental.cursor_type, CursorType::Date | CursorType::Timestamp);
+            asked_for = match cursor {
+                Some(cursor) => {
+                    let moment = incremental.asked_for(cursor).map_err(wrong)?;
+                    if dated {
+                        window_start = moment.clone();
+                    }
+                    Some(moment)
+                }
+                None if dated => Some(window_start.clone()),
+                None => {
+                    return Err(wrong(
+                        "its cursor is no date, so it cannot be asked about a day".to_owned(),
+                    ));
+                }
+            };
+        }
+        let entity = entity.map(|entity| source.entities.named(entity)).unwrap_or_default();
+        Ok(Values { data_date, window_start, window_end, cursor: asked_for, entity, secrets })
     }
 }
 
-/// Looks into a successful answer. Off the runtime's threads: a large body takes a while.
-async fn look_at(source: &Source, outgoing: &Outgoing, asked: Asked) -> Asked {
-    let Asked { mut attempts, answer: Some(answer), refusal: None, .. } = asked else {
-        return asked;
-    };
-    let (rows, expect) = (source.rows.clone(), source.expect.clone());
-    let (content_type, body) = (answer.content_type().map(str::to_owned), answer.body.clone());
-    let looking = move || verify(&rows, &expect, content_type.as_deref(), &body);
-    let Verified { rows, refusal } = match tokio::task::spawn_blocking(looking).await {
-        Ok(verified) => verified,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    };
-    let refusal =
-        refusal.map(|refusal| Refusal { message: outgoing.scrub(&refusal.message), ..refusal });
-    if let (Some(refusal), Some(last)) = (&refusal, attempts.last_mut()) {
-        last.error_kind = Some(refusal.kind);
-        last.message = Some(refusal.message.clone());
-    }
-    Asked { attempts, answer: Some(answer), refusal, rows }
+/// The number a page is kept under: none when there is only one by its nature.
+fn pager_page(source: &Source, pager: &Pager<'_>, after: &After) -> Option<u32> {
+    let turned = u32::from(matches!(after, After::Page(_)));
+    source.pagination.is_some().then(|| pager.number() - turned)
 }
 
 /// Refuses to go on with a clock that is far from the API's. An API that sends no `Date` is believed
@@ -292,52 +410,29 @@ fn clocks_agree(source_id: &SourceId, answer: Option<&Answer>) -> Result<(), Ing
     if clock.duration_since(api).abs() <= MAX_SKEW {
         return Ok(());
     }
-    // Shown in whole seconds, which is what `Date` has.
-    let clock = Timestamp::from_second(clock.as_second()).unwrap_or(clock);
-    Err(IngestError::ClockSkew { source_id: source_id.clone(), clock, api })
+    let whose = format!("the API of `{source_id}`");
+    Err(IngestError::ClockSkew { whose, clock: whole_seconds(clock), other: api })
 }
 
-/// `now` in microseconds, or the first microsecond after the newest manifest: the order of keys is
-/// the order of fetches, even under a clock that was set back a little.
-fn later_than(now: Timestamp, newest: Option<&String>) -> Timestamp {
-    let micros = |at: Timestamp| at.as_microsecond();
-    let newest = newest.and_then(|key| RawKey::fetched_at(key));
-    let at = newest.map_or(micros(now), |newest| micros(now).max(micros(newest) + 1));
-    Timestamp::from_microsecond(at).unwrap_or(now)
+/// Shown in whole seconds, which is what `Date` has.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// A `UUIDv7` (RFC 9562 section 5.7) of an instant.
-fn id_at(at: Timestamp) -> Uuid {
-    let nanoseconds = u32::try_from(at.subsec_nanosecond()).unwrap_or(0);
-    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
-    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_fetch_is_later_than_every_earlier_one() {
-        let newest = "manifests/w/20261123T130000.000005Z_2026-11-23_\
-                      00000000-0000-0000-0000-000000000000.json"
-            .to_owned();
-        let next = |now| later_than(at(now), Some(&newest));
-        assert_eq!(next("2026-11-23T12:59:00Z"), at("2026-11-23T13:00:00.000006Z"));
-        assert_eq!(next("2026-11-23T13:00:00.000005Z"), at("2026-11-23T13:00:00.000006Z"));
-        assert_eq!(next("2026-11-23T13:00:01.1234567Z"), at("2026-11-23T13:00:01.123456Z"));
-        assert_eq!(later_than(at("2026-11-23T13:00:00Z"), None), at("2026-11-23T13:00:00Z"));
-    }
-
-    #[test]
-    fn ids_carry_the_time_of_the_fetch() {
-        let id = id_at(at("2026-11-23T13:00:00.123456Z"));
-        assert_eq!(id.get_version_num(), 7);
-        let (seconds, nanoseconds) = id.get_timestamp().unwrap().to_unix();
-        assert_eq!((seconds, nanoseconds), (1_795_438_800, 123_000_000));
-    }
+/// What follows a page that was looked into.
+fn after_page(
+    looked: &mut Looked,
+    pager: &mut Pager<'_>,
+    answer: &Answer,
+) -> Result<After, String> {
+    let text = std::mem::take(&mut looked.text);
+    let (None, Some(body)) = (&looked.refusal, &answer.body) else { return Ok(After::End) };
+    let rows = looked.rows.as_ref().map_or(0, |rows| rows.extracted + rows.rejected);
+    pager.after(PageBrought {
+        headers: &answer.headers,
+        url: &answer.url,
+        body: &text,
+        sha256: body.sha256(),
+        rows,
+    })
 }

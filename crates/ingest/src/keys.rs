@@ -21,6 +21,8 @@ const INSTANT: &str = "%Y%m%dT%H%M%S.%6fZ";
 pub enum Extension {
     /// JSON, or what starts like it: a truncated response is still best looked at as JSON.
     Json,
+    /// CSV, or TSV.
+    Csv,
     /// Anything else, which can only be the evidence of a refused response.
     Txt,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Extension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Json => "json",
+            Self::Csv => "csv",
             Self::Txt => "txt",
         })
     }
@@ -64,6 +67,12 @@ pub enum RawKey<'a> {
         source: &'a SourceId,
         /// The day they were fetched for.
         data_date: Date,
+        /// The entity.
+        entity: Option<&'a str>,
+        /// The page, from 1.
+        page: Option<u32>,
+        /// What they look like.
+        extension: Extension,
     },
     /// The commit mark of a fetch; written last.
     Manifest {
@@ -73,9 +82,35 @@ pub enum RawKey<'a> {
         fetched_at: Timestamp,
         /// The day it was for.
         data_date: Date,
+        /// The entity.
+        entity: Option<&'a str>,
         /// The run it was part of.
         run_id: Uuid,
     },
+    /// A cursor that a person set.
+    Cursor {
+        /// Whose it is.
+        source: &'a SourceId,
+        /// When.
+        at: Timestamp,
+        /// The entity.
+        entity: Option<&'a str>,
+    },
+}
+
+/// What the name of a manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestName {
+    /// Whose it is.
+    pub source: SourceId,
+    /// When the fetch ended.
+    pub fetched_at: Timestamp,
+    /// The day it was for.
+    pub data_date: Date,
+    /// The entity.
+    pub entity: Option<String>,
+    /// The run it was part of.
+    pub run_id: Uuid,
 }
 
 impl fmt::Display for RawKey<'_> {
@@ -84,12 +119,30 @@ impl fmt::Display for RawKey<'_> {
             Self::Archive { source, data_date, sha256, extension } => {
                 write!(f, "archive/{source}/{data_date}/{sha256}.{extension}")
             }
-            Self::Raw { source, data_date } => {
-                write!(f, "raw/{source}/{source}_{data_date}.json")
+            Self::Raw { source, data_date, entity, page, extension } => {
+                write!(f, "raw/{source}/{source}_{data_date}")?;
+                if let Some(entity) = entity {
+                    write!(f, "_{entity}")?;
+                }
+                if let Some(page) = page {
+                    write!(f, "_p{page}")?;
+                }
+                write!(f, ".{extension}")
             }
-            Self::Manifest { source, fetched_at, data_date, run_id } => {
+            Self::Manifest { source, fetched_at, data_date, entity, run_id } => {
                 let at = fetched_at.strftime(INSTANT);
-                write!(f, "manifests/{source}/{at}_{data_date}_{run_id}.json")
+                write!(f, "manifests/{source}/{at}_{data_date}_")?;
+                if let Some(entity) = entity {
+                    write!(f, "{entity}_")?;
+                }
+                write!(f, "{run_id}.json")
+            }
+            Self::Cursor { source, at, entity } => {
+                write!(f, "cursors/{source}/{}", at.strftime(INSTANT))?;
+                if let Some(entity) = entity {
+                    write!(f, "_{entity}")?;
+                }
+                write!(f, ".json")
             }
         }
     }
@@ -111,17 +164,49 @@ impl RawKey<'_> {
         format!("manifests/{source}/{}", at.strftime(INSTANT))
     }
 
+    /// What every cursor key of a source starts with.
+    pub(crate) fn cursors_of(source: &SourceId) -> Path {
+        Path::from(format!("cursors/{source}"))
+    }
+
+    /// Whether a key is of a cursor that a person set for an entity.
+    pub(crate) fn is_cursor_of(key: &str, entity: Option<&str>) -> bool {
+        let name = key.strip_prefix("cursors/").and_then(|rest| rest.split_once('/'));
+        let name = name.and_then(|(_, name)| name.strip_suffix(".json")).unwrap_or_default();
+        let (at, found) = match name.split_once('_') {
+            Some((at, entity)) => (at, Some(entity)),
+            None => (name, None),
+        };
+        instant(at).is_some() && found == entity
+    }
+
+    /// What a manifest's key says; `None` for a file that is not a manifest of ours.
+    pub fn parse_manifest(key: &str) -> Option<ManifestName> {
+        let (source, name) = key.strip_prefix("manifests/")?.split_once('/')?;
+        let (at, rest) = name.strip_suffix(".json")?.split_once('_')?;
+        let (data_date, rest) = rest.split_once('_')?;
+        let (entity, run_id) = match rest.rsplit_once('_') {
+            Some((entity, run_id)) => (Some(entity.to_owned()), run_id),
+            None => (None, rest),
+        };
+        Some(ManifestName {
+            source: SourceId::new(source)?,
+            fetched_at: instant(at)?,
+            data_date: data_date.parse().ok()?,
+            entity,
+            run_id: run_id.parse().ok()?,
+        })
+    }
+
     /// The `fetched_at` of a manifest's key; `None` for a file that is not a manifest of ours.
     pub fn fetched_at(key: &str) -> Option<Timestamp> {
-        let name = key.strip_prefix("manifests/")?.split_once('/')?.1.strip_suffix(".json")?;
-        let (at, rest) = name.split_once('_')?;
-        let (data_date, rest) = rest.split_once('_')?;
-        data_date.parse::<Date>().ok()?;
-        let run_id = rest.rsplit_once('_').map_or(rest, |(_, run_id)| run_id);
-        run_id.parse::<Uuid>().ok()?;
-        let at = DateTime::strptime(INSTANT, at).ok()?.to_zoned(TimeZone::UTC).ok()?;
-        Some(at.timestamp())
+        Self::parse_manifest(key).map(|name| name.fetched_at)
     }
+}
+
+fn instant(text: &str) -> Option<Timestamp> {
+    let at = DateTime::strptime(INSTANT, text).ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some(at.timestamp())
 }
 
 #[cfg(test)]
@@ -141,14 +226,20 @@ mod tests {
         let keys = [
             RawKey::Archive { source, data_date, sha256, extension },
             RawKey::Archive { source, data_date, sha256, extension: Extension::Txt },
-            RawKey::Raw { source, data_date },
-            RawKey::Manifest { source, fetched_at, data_date, run_id },
+            RawKey::Raw { source, data_date, entity: None, page: None, extension },
+            RawKey::Raw { source, data_date, entity: Some("dc"), page: Some(2), extension },
+            RawKey::Manifest { source, fetched_at, data_date, entity: None, run_id },
+            RawKey::Manifest { source, fetched_at, data_date, entity: Some("dc"), run_id },
+            RawKey::Cursor { source, at: fetched_at, entity: Some("dc") },
         ];
         insta::assert_snapshot!(keys.map(|key| key.to_string()).join("\n"), @r"
         archive/sp500/2026-11-20/ab12.json
         archive/sp500/2026-11-20/ab12.txt
         raw/sp500/sp500_2026-11-20.json
+        raw/sp500/sp500_2026-11-20_dc_p2.json
         manifests/sp500/20261123T130000.000000Z_2026-11-20_0193a2b4-0000-7000-8000-000000000001.json
+        manifests/sp500/20261123T130000.000000Z_2026-11-20_dc_0193a2b4-0000-7000-8000-000000000001.json
+        cursors/sp500/20261123T130000.000000Z_dc.json
         ");
         // The store escapes nothing in them.
         assert!(keys.iter().all(|key| key.path().as_ref() == key.to_string()));
@@ -159,7 +250,8 @@ mod tests {
         let source = &SourceId::new("weather").unwrap();
         let fetched_at: Timestamp = "2026-11-23T13:00:00.000001Z".parse().unwrap();
         let run_id = Uuid::nil();
-        let key = RawKey::Manifest { source, fetched_at, data_date: date(2026, 11, 23), run_id };
+        let data_date = date(2026, 11, 23);
+        let key = RawKey::Manifest { source, fetched_at, data_date, entity: None, run_id };
         assert_eq!(RawKey::fetched_at(&key.to_string()), Some(fetched_at));
         assert!(RawKey::manifests_from(source, fetched_at) < key.to_string());
         // One with an entity, as later versions write them.

@@ -8,19 +8,30 @@
 //! land as received.
 
 mod answer;
+mod ask;
+mod auth;
+mod aws;
 mod client;
 mod error;
 mod fetch;
+mod history;
+mod keep;
 mod keys;
 mod manifest;
+mod pages;
+mod rate;
 mod request;
 mod retry;
+mod scrub;
+mod secrets;
+mod spool;
 mod store;
 mod verify;
 mod words;
 
 pub use error::{ErrorKind, IngestError};
-pub use fetch::{FetchEvent, FetchOrder, Ingest};
+pub use fetch::{FetchEvent, FetchOrder, Fetched, Ingest, Reach};
+pub use history::{CursorPosition, cursor, set_cursor};
 pub use keys::{Extension, RawKey};
 pub use manifest::{
     Attempt, MANIFEST_FORMAT, MAX_REJECTS, Manifest, Outcome, Page, RowCounts, SentRequest,

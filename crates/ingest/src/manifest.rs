@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use daymark_extract::Reject;
-use daymark_plan::SourceId;
+use daymark_plan::{EntityId, SourceId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -42,13 +42,17 @@ pub struct Manifest {
     pub source: SourceId,
     /// The day the fetch is for.
     pub data_date: Date,
-    /// The entity of the source; none yet.
-    pub entity: Option<String>,
+    /// The entity of the source; none for a source without.
+    pub entity: Option<EntityId>,
+    /// What the folder said of the entity, by name.
+    #[serde(default)]
+    pub entity_fields: BTreeMap<String, String>,
     /// The scheduled instant the fetch answers to; none for one asked for by hand.
     pub scheduled_at: Option<Timestamp>,
     /// The run it was part of.
     pub run_id: Uuid,
-    /// When the answer was complete: microseconds, later than every earlier manifest of the source.
+    /// When the answer was complete: microseconds, later than every earlier manifest of the source
+    /// and entity.
     pub fetched_at: Timestamp,
     /// Whether it was taken.
     pub outcome: Outcome,
@@ -56,7 +60,7 @@ pub struct Manifest {
     pub reason: Option<String>,
     /// The kind of that reason.
     pub error_kind: Option<ErrorKind>,
-    /// What was asked.
+    /// What was asked first; the other pages say their own addresses.
     pub request: SentRequest,
     /// The status of the last answer; none when there was no answer.
     pub status: Option<u16>,
@@ -70,7 +74,10 @@ pub struct Manifest {
     pub rows: Option<RowCounts>,
     /// Whether the rows equal those of the accepted fetch before.
     pub unchanged: bool,
-    /// The next cursor of an incremental source; none yet.
+    /// The cursor of an incremental source that the request was made from.
+    #[serde(default)]
+    pub cursor_before: Option<String>,
+    /// Its cursor from this fetch on; none of a fetch that leaves it where it was set before.
     pub cursor: Option<String>,
     /// The program that wrote this.
     pub program: String,
@@ -87,12 +94,18 @@ pub struct SentRequest {
     pub url: String,
     /// The headers.
     pub headers: BTreeMap<String, String>,
+    /// The body.
+    #[serde(default)]
+    pub body: Option<String>,
 }
 
 /// One request of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Counted from 1.
+    /// The page asked for, counted from 1.
+    #[serde(default = "first")]
+    pub page: u32,
+    /// Counted from 1 for each page.
     pub number: u32,
     /// When it was sent.
     pub at: Timestamp,
@@ -111,16 +124,35 @@ pub struct Attempt {
 pub struct Page {
     /// Where they are kept for ever.
     pub archive_key: String,
+    /// The version of that object, in a bucket that keeps versions.
+    #[serde(default)]
+    pub archive_version: Option<String>,
     /// Where they were put for people; none when refused.
     pub raw_key: Option<String>,
     /// Their SHA-256, in hexadecimal.
     pub sha256: String,
     /// How many they are.
     pub bytes: u64,
+    /// The page's number, from 1; none for a source without pages.
+    #[serde(default)]
+    pub number: Option<u32>,
+    /// The address they came from; secrets are `***`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The rows in them, rejects among them; none when extraction was not reached.
+    #[serde(default)]
+    pub rows: Option<u64>,
+    /// The encoding they are in, where it is not UTF-8; rows are extracted from a conversion.
+    #[serde(default)]
+    pub encoding: Option<String>,
+}
+
+fn first() -> u32 {
+    1
 }
 
 /// What extraction found in the pages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCounts {
     /// Rows left after rejects.
     pub extracted: u64,

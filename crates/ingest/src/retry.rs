@@ -10,9 +10,6 @@ use daymark_plan::Retry;
 use crate::error::ErrorKind;
 use crate::words::seconds;
 
-/// No wait of our own choosing is longer.
-const LONGEST: Duration = Duration::from_secs(30);
-
 /// What can be done about a failure of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
@@ -59,7 +56,7 @@ pub(crate) enum Next {
 
 /// Decides what follows the failed attempt `number` (from 1), `elapsed` after the fetch began.
 ///
-/// The wait is random in `0..min(30 s, base * 2^(number - 1))` (full jitter; `jitter` is in `0..1`)
+/// The wait is random in `0..min(cap, base * 2^(number - 1))` (full jitter; `jitter` is in `0..1`)
 /// and at least what the server asked for in `Retry-After` (RFC 9110 section 10.2.3). A wait that
 /// does not fit the time of the fetch is not waited for.
 pub(crate) fn next(
@@ -78,7 +75,7 @@ pub(crate) fn next(
         return Next::GiveUp(None);
     }
     let doublings = 2_u32.saturating_pow(number.saturating_sub(1));
-    let longest = retry.base.saturating_mul(doublings).min(LONGEST);
+    let longest = retry.base.saturating_mul(doublings).min(retry.cap);
     let wait = longest.mul_f64(jitter).max(retry_after.unwrap_or_default());
     let left = retry.total.saturating_sub(elapsed);
     if wait <= left {
@@ -86,11 +83,11 @@ pub(crate) fn next(
     }
     Next::GiveUp(Some(match retry_after {
         Some(asked) => format!(
-            "it asks to wait {}, which does not fit the {} of a fetch",
+            "it asks to wait {}, which does not fit the {} of a page",
             seconds(asked),
             seconds(retry.total)
         ),
-        None => format!("the {} of a fetch are over", seconds(retry.total)),
+        None => format!("the {} of a page are over", seconds(retry.total)),
     }))
 }
 
@@ -98,8 +95,12 @@ pub(crate) fn next(
 mod tests {
     use super::*;
 
-    const RETRY: Retry =
-        Retry { attempts: 4, total: Duration::from_mins(1), base: Duration::from_secs(1) };
+    const RETRY: Retry = Retry {
+        attempts: 4,
+        total: Duration::from_mins(1),
+        base: Duration::from_secs(1),
+        cap: Duration::from_secs(30),
+    };
 
     fn after(number: u32, jitter: f64) -> Next {
         next(&RETRY, ErrorKind::Unavailable, None, number, Duration::ZERO, jitter)
@@ -115,10 +116,10 @@ mod tests {
 
     #[test]
     fn waits_are_capped_and_never_overflow() {
-        let patient = Retry { attempts: u32::MAX, total: Duration::MAX, base: RETRY.base };
+        let patient = Retry { attempts: u32::MAX, total: Duration::MAX, ..RETRY };
         for number in [6, 40, u32::MAX - 1] {
             let next = next(&patient, ErrorKind::Timeout, None, number, Duration::ZERO, 1.0);
-            assert_eq!(next, Next::Wait(LONGEST), "{number}");
+            assert_eq!(next, Next::Wait(RETRY.cap), "{number}");
         }
     }
 
@@ -136,14 +137,14 @@ mod tests {
         assert_eq!(asked(7, 0), Next::Wait(Duration::from_secs(7)));
         assert_eq!(asked(0, 0), Next::Wait(Duration::from_millis(500)));
         assert_eq!(asked(50, 10), Next::Wait(Duration::from_secs(50)));
-        let over = "it asks to wait 51 s, which does not fit the 60 s of a fetch";
+        let over = "it asks to wait 51 s, which does not fit the 60 s of a page";
         assert_eq!(asked(51, 10), Next::GiveUp(Some(over.to_owned())));
     }
 
     #[test]
     fn a_wait_that_does_not_fit_is_not_waited_for() {
         let late = next(&RETRY, ErrorKind::Timeout, None, 2, Duration::from_secs(59), 0.9);
-        assert_eq!(late, Next::GiveUp(Some("the 60 s of a fetch are over".to_owned())));
+        assert_eq!(late, Next::GiveUp(Some("the 60 s of a page are over".to_owned())));
     }
 
     #[test]

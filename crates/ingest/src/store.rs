@@ -17,15 +17,31 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use crate::error::IngestError;
 use crate::keys::RawKey;
 use crate::manifest::{Manifest, Page, StoredManifest};
+use crate::spool::{Spool, Spooled};
 
 /// How many manifests are read at once.
 const READ_AT_ONCE: usize = 16;
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// The version of the object, in a bucket that keeps versions.
+    pub(crate) version: Option<String>,
+}
+
+impl std::fmt::Display for RawStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
 
 /// The raw store of a pipeline.
 #[derive(Debug, Clone)]
 pub struct RawStore {
     objects: Arc<dyn ObjectStore>,
     shown: Arc<str>,
+    /// Where bodies are put while they are received: on the disk they will be on.
+    spool_folder: Option<Arc<std::path::Path>>,
 }
 
 impl RawStore {
@@ -39,7 +55,8 @@ impl RawStore {
                 let files = LocalFileSystem::new_with_prefix(folder)
                     .map_err(|error| failed(std::io::Error::other(error)))?
                     .with_fsync(true);
-                Ok(Self { objects: Arc::new(files), shown })
+                let spool_folder = Some(folder.join("tmp").into());
+                Ok(Self { objects: Arc::new(files), shown, spool_folder })
             }
         }
     }
@@ -105,12 +122,17 @@ impl RawStore {
 
     /// Archives a body. Equal bytes that are there already are as good; other bytes under the name
     /// of these are damage, and these repair it.
-    pub(crate) async fn archive(&self, key: &RawKey<'_>, body: &Bytes) -> Result<(), IngestError> {
+    pub(crate) async fn archive_spooled(
+        &self,
+        key: &RawKey<'_>,
+        body: &Spooled,
+    ) -> Result<Written, IngestError> {
+        let body = &body.read().await.map_err(IngestError::Spool)?;
         match self.put(key, body.clone(), PutMode::Create).await {
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let key_text = key.to_string();
                 if self.read(&key_text).await? == *body {
-                    return Ok(());
+                    return Ok(Written { version: None });
                 }
                 tracing::warn!(store = %self.shown, key = %key_text, "a damaged archive object was repaired");
                 self.overwrite(key, body.clone()).await
@@ -120,20 +142,65 @@ impl RawStore {
     }
 
     /// Writes an object that may be there already.
-    pub(crate) async fn overwrite(&self, key: &RawKey<'_>, body: Bytes) -> Result<(), IngestError> {
+    pub(crate) async fn overwrite_spooled(
+        &self,
+        key: &RawKey<'_>,
+        body: &Spooled,
+    ) -> Result<Written, IngestError> {
+        self.overwrite(key, body.read().await.map_err(IngestError::Spool)?).await
+    }
+
+    /// A body to be received.
+    pub(crate) fn spool(&self) -> Spool {
+        Spool::new(self.spool_folder.as_deref().map(std::path::Path::to_owned))
+    }
+
+    /// The store's time.
+    pub(crate) async fn server_time(&self) -> Option<jiff::Timestamp> {
+        std::future::ready(None).await
+    }
+
+    /// The keys under a prefix.
+    pub(crate) async fn keys(&self, prefix: &Path) -> Result<Vec<String>, IngestError> {
+        let failed = |cause| {
+            let (store, prefix) = (self.shown.to_string(), prefix.to_string());
+            IngestError::ListObjects { store, prefix, cause }
+        };
+        let listed: Vec<_> = self.objects.list(Some(prefix)).try_collect().await.map_err(failed)?;
+        Ok(listed.into_iter().map(|object| object.location.to_string()).collect())
+    }
+
+    /// Writes an object that may be there already.
+    pub(crate) async fn overwrite(
+        &self,
+        key: &RawKey<'_>,
+        body: Bytes,
+    ) -> Result<Written, IngestError> {
         let done = self.put(key, body, PutMode::Overwrite).await;
         done.map_err(|cause| self.not_written(key, cause))
     }
 
     /// Writes an object that must not be there.
-    pub(crate) async fn create(&self, key: &RawKey<'_>, body: Bytes) -> Result<(), IngestError> {
+    pub(crate) async fn create(
+        &self,
+        key: &RawKey<'_>,
+        body: Bytes,
+    ) -> Result<Written, IngestError> {
         let done = self.put(key, body, PutMode::Create).await;
         done.map_err(|cause| self.not_written(key, cause))
     }
 
-    async fn put(&self, key: &RawKey<'_>, body: Bytes, mode: PutMode) -> object_store::Result<()> {
+    async fn put(
+        &self,
+        key: &RawKey<'_>,
+        body: Bytes,
+        mode: PutMode,
+    ) -> object_store::Result<Written> {
         let payload = PutPayload::from_bytes(body);
-        self.objects.put_opts(&key.path(), payload, PutOptions::from(mode)).await.map(|_| ())
+        self.objects
+            .put_opts(&key.path(), payload, PutOptions::from(mode))
+            .await
+            .map(|put| Written { version: put.version })
     }
 
     fn not_read(&self, key: &str, cause: object_store::Error) -> IngestError {

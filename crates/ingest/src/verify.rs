@@ -4,10 +4,12 @@
 //! reason to refuse it, if any, in a sentence that names what was found. Deliberately absent: any
 //! change to the bytes.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use daymark_extract::{ExtractError, Summary};
-use daymark_plan::{Expect, RowsSpec};
+use bytes::Bytes;
+use daymark_extract::{ExtractError, Scalar, Summary, same_length, scalars_at};
+use daymark_plan::{Expect, Incremental, RowsSpec};
 
 use crate::error::ErrorKind;
 use crate::keys::Extension;
@@ -20,13 +22,26 @@ const TAKES_ALL: &str = "a string takes everything";
 /// How many characters of the end of a truncated body are shown.
 const LAST_WORDS: usize = 70;
 
-/// What verification found.
-#[derive(Debug)]
-pub(crate) struct Verified {
+/// What looking into an answer found.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
     /// What extraction found; none when it was not reached or failed.
     pub(crate) rows: Option<RowCounts>,
     /// Why the body is refused.
     pub(crate) refusal: Option<Refusal>,
+    /// The encoding the body was converted from.
+    pub(crate) encoding: Option<&'static str>,
+    /// The furthest cursor in it.
+    pub(crate) cursor: Option<String>,
+    /// The body in UTF-8; let go once the next page is known.
+    pub(crate) text: Bytes,
+}
+
+impl Looked {
+    /// Refuses the body, unless it is already.
+    pub(crate) fn refuse(&mut self, kind: ErrorKind, message: String) {
+        self.refusal.get_or_insert(Refusal { kind, message });
+    }
 }
 
 /// Why a body is refused.
@@ -36,26 +51,80 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-/// Verifies the body of a successful answer.
-pub(crate) fn verify(
+/// Looks into the body of a successful answer.
+pub(crate) fn look_into(
     rows: &RowsSpec,
     expect: &Expect,
+    incremental: Option<&Incremental>,
     content_type: Option<&str>,
-    body: &[u8],
-) -> Verified {
-    let refused =
-        |(kind, message)| Verified { rows: None, refusal: Some(Refusal { kind, message }) };
-    if let Err(refusal) = expected(expect, content_type, body) {
-        return refused(refusal);
-    }
-    match daymark_extract::scan(rows, body) {
-        Ok(summary) => {
-            let refusal = enough(expect, &summary)
-                .map(|message| Refusal { kind: ErrorKind::Refused, message });
-            Verified { rows: Some(counts(summary)), refusal }
+    body: &Bytes,
+) -> Looked {
+    let mut looked = Looked::default();
+    let charset = content_type.and_then(charset);
+    match daymark_extract::to_utf8(body, charset.as_deref()) {
+        Ok((Cow::Borrowed(text), encoding)) => {
+            looked.text = body.slice_ref(text);
+            looked.encoding = encoding;
         }
-        Err(error) => refused((ErrorKind::BadResponse, in_words(&error, content_type, body))),
+        Ok((Cow::Owned(text), encoding)) => {
+            looked.text = text.into();
+            looked.encoding = encoding;
+        }
+        Err(error) => {
+            looked.refuse(ErrorKind::BadResponse, in_words(&error, content_type, body));
+            return looked;
+        }
     }
+    let text = looked.text.clone();
+    if let Err((kind, message)) = expected(expect, content_type, &text) {
+        looked.refuse(kind, message);
+        return looked;
+    }
+    match daymark_extract::scan(rows, &text) {
+        Ok(summary) => looked.rows = Some(counts(summary)),
+        Err(error) => {
+            looked.refuse(ErrorKind::BadResponse, in_words(&error, content_type, &text));
+            return looked;
+        }
+    }
+    if let Some(incremental) = incremental {
+        match furthest(incremental, &text) {
+            Ok(cursor) => looked.cursor = cursor,
+            Err(message) => looked.refuse(ErrorKind::Refused, message),
+        }
+    }
+    looked
+}
+
+/// The furthest of the cursors in a body; none where there is none.
+fn furthest(incremental: &Incremental, body: &[u8]) -> Result<Option<String>, String> {
+    let path = &incremental.path;
+    let scalars = scalars_at(path, body).map_err(|error| chain(&error))?;
+    let mut furthest: Option<String> = None;
+    for scalar in scalars {
+        let text = match scalar {
+            Scalar::Text(text) | Scalar::Number(text) => text,
+            Scalar::Null => continue,
+            Scalar::Boolean(value) => value.to_string(),
+        };
+        let kind = incremental.cursor_type;
+        if kind.read(&text).is_none() {
+            let (path, example) = (path.text(), kind.example());
+            return Err(format!("the cursor `{}` at `{path}` is not {example}", short(&text)));
+        }
+        if furthest.as_deref().is_none_or(|before| kind.compare(&text, before).is_gt()) {
+            furthest = Some(text);
+        }
+    }
+    Ok(furthest)
+}
+
+/// The `charset` of a content type.
+fn charset(content_type: &str) -> Option<String> {
+    let parameters = content_type.split(';').skip(1);
+    let mut named = parameters.filter_map(|parameter| parameter.split_once('='));
+    let (_, charset) = named.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    Some(charset.trim().trim_matches('"').to_owned())
 }
 
 /// `[expect] absent` and `present`.
@@ -68,6 +137,18 @@ fn expected(
         daymark_extract::matches_value(path, body)
             .map_err(|error| (ErrorKind::BadResponse, in_words(&error, content_type, body)))
     };
+    if let Some(accepted) = &expect.content_type {
+        let said = content_type.unwrap_or_default();
+        let starts = said.get(..accepted.len());
+        if !starts.is_some_and(|start| start.eq_ignore_ascii_case(accepted)) {
+            let said =
+                if said.is_empty() { "missing".to_owned() } else { format!("`{}`", short(said)) };
+            return Err((
+                ErrorKind::Refused,
+                format!("the content type is {said}, not `{accepted}`"),
+            ));
+        }
+    }
     for path in &expect.absent {
         if matches(path)? {
             let words = message_of(body).map(|words| format!(": {words}")).unwrap_or_default();
@@ -77,6 +158,16 @@ fn expected(
     for path in &expect.present {
         if !matches(path)? {
             return Err((ErrorKind::Refused, format!("`{}` is absent", path.text())));
+        }
+    }
+    if !expect.same_length.is_empty() {
+        let lengths = same_length(&expect.same_length, body)
+            .map_err(|error| (ErrorKind::BadResponse, in_words(&error, content_type, body)))?;
+        if let Some(lengths) = lengths {
+            let lengths: Vec<String> =
+                lengths.iter().take(6).map(|(path, length)| format!("`{path}` {length}")).collect();
+            let message = format!("arrays of unequal length: {}", lengths.join(", "));
+            return Err((ErrorKind::Refused, message));
         }
     }
     Ok(())
@@ -107,12 +198,14 @@ fn in_words(error: &ExtractError, content_type: Option<&str>, body: &[u8]) -> St
 }
 
 /// `min_rows` and `max_reject_ratio`.
-fn enough(expect: &Expect, summary: &Summary) -> Option<String> {
-    let (extracted, rejected) = (summary.extracted, summary.rejected);
+pub(crate) fn enough(expect: &Expect, rows: Option<&RowCounts>) -> Option<String> {
+    let none = RowCounts::default();
+    let found = rows.unwrap_or(&none);
+    let (extracted, rejected) = (found.extracted, found.rejected);
     let all = extracted + rejected;
     let rejects = || {
         let rows = plural(all);
-        let first = summary.rejects.first().map(|first| format!(" (first: {first})"));
+        let first = found.rejects.first().map(|first| format!(" (first: {first})"));
         let first = first.unwrap_or_default();
         format!("{rejected} of {all} {rows} rejected{first}")
     };

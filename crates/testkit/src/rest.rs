@@ -1,10 +1,10 @@
 //! A fake REST server: real HTTP/1.1 on a loopback port, scripted reply by reply.
 //!
-//! In: per path, a queue of [`Reply`]s; the last one of a queue is given again and again. Out: those
-//! replies, byte for byte, and a record of every request. It is written on plain TCP rather than on
+//! In: per path, or per path and query, a queue of [`Reply`]s; the last one of a queue is given again
+//! and again. Out: those replies, byte for byte, and a record of every request. It is written on plain TCP rather than on
 //! a framework because half of its purpose is to misbehave: to cut a body, to close a connection
 //! without an answer, to be silent, to send a `Date` of its own or none. Deliberately absent:
-//! keep-alive, TLS, methods other than GET.
+//! keep-alive, TLS, chunked requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -126,10 +126,14 @@ impl Gate {
 /// A request the server got.
 #[derive(Debug, Clone)]
 pub struct SeenRequest {
+    /// The method.
+    pub method: String,
     /// Path and query exactly as they stood on the request line.
     pub target: String,
     /// Names (in lower case) and values.
     pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
 }
 
 impl SeenRequest {
@@ -173,7 +177,8 @@ impl RestServer {
         self.address.port()
     }
 
-    /// Adds a reply to the queue of a path. The last one of a queue stays.
+    /// Adds a reply to the queue of a path, or of a path with its query exactly as it is asked for, which
+    /// goes first. The last one of a queue stays.
     pub fn on(&self, path: &str, reply: Reply) {
         lock(&self.script).replies.entry(path.to_owned()).or_default().push_back(reply);
     }
@@ -218,8 +223,10 @@ async fn serve(stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()>
     let path = request.target.split('?').next().unwrap_or_default().to_owned();
     let reply = {
         let mut script = lock(script);
+        let exactly = script.replies.contains_key(&request.target);
+        let asked = if exactly { request.target.clone() } else { path.clone() };
         script.requests.push(request);
-        match script.replies.get_mut(&path) {
+        match script.replies.get_mut(&asked) {
             Some(queue) if queue.len() > 1 => queue.pop_front(),
             Some(queue) => queue.front().cloned(),
             None => None,
@@ -256,15 +263,25 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Opti
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);
     }
-    let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let mut headers = Vec::new();
+    let mut length = 0;
     loop {
         line.clear();
         if stream.read_line(&mut line).await? == 0 || line.trim().is_empty() {
-            return Ok(Some(SeenRequest { target, headers }));
+            break;
         }
         if let Some((name, value)) = line.split_once(':') {
-            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
+            if name == "content-length" {
+                length = value.parse().unwrap_or(0);
+            }
+            headers.push((name, value));
         }
     }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Some(SeenRequest { method, target, headers, body }))
 }

@@ -10,7 +10,7 @@ async fn a_good_answer_is_archived_put_at_its_raw_key_and_described() {
     let world = World::new().await;
     let reply = Reply::json(GOOD).header("etag", "\"1\"").header("set-cookie", "a=b");
     world.api.on(PATH, reply);
-    let source = world.source_with("query = { latitude = 38.9, apikey = \"s3cr3t-key\" }", "");
+    let source = world.source_with("query = { latitude = 38.9, apikey = \"${TEST_KEY}\" }", "");
     let manifest = world.fetch(&source).await;
     insta::assert_snapshot!(world.tale(&manifest), @r"
     accepted: -
@@ -38,60 +38,69 @@ async fn a_good_answer_is_archived_put_at_its_raw_key_and_described() {
         .replace(&manifest.source_file_sha256, "<source sha256>")
         .replace(&manifest.rows.unwrap().rows_sha256, "<rows sha256>");
     insta::assert_snapshot!(text, @r#"
-    {
-      "format": 1,
-      "id": "<id>",
-      "source": "weather",
-      "data_date": "2026-11-23",
-      "entity": null,
-      "scheduled_at": "2026-11-23T13:00:00Z",
-      "run_id": "00000000-0000-0000-0000-000000000000",
-      "fetched_at": "2026-11-23T13:00:00Z",
-      "outcome": "accepted",
-      "reason": null,
-      "error_kind": null,
-      "request": {
-        "method": "GET",
-        "url": "http://127.0.0.1:<port>/v1/forecast?latitude=38.9&apikey=***",
-        "headers": {
-          "user-agent": "daymark/0.1.0"
-        }
-      },
-      "status": 200,
-      "headers": {
-        "content-type": "application/json",
-        "etag": "\"1\""
-      },
-      "attempts": [
         {
-          "number": 1,
-          "at": "2026-11-23T13:00:00Z",
-          "waited_ms": 0,
-          "status": 200,
+          "format": 1,
+          "id": "<id>",
+          "source": "weather",
+          "data_date": "2026-11-23",
+          "entity": null,
+          "entity_fields": {},
+          "scheduled_at": "2026-11-23T13:00:00Z",
+          "run_id": "00000000-0000-0000-0000-000000000000",
+          "fetched_at": "2026-11-23T13:00:00Z",
+          "outcome": "accepted",
+          "reason": null,
           "error_kind": null,
-          "message": null
+          "request": {
+            "method": "GET",
+            "url": "http://127.0.0.1:<port>/v1/forecast?latitude=38.9&apikey=***",
+            "headers": {
+              "user-agent": "daymark/0.1.0"
+            },
+            "body": null
+          },
+          "status": 200,
+          "headers": {
+            "content-type": "application/json",
+            "etag": "\"1\""
+          },
+          "attempts": [
+            {
+              "page": 1,
+              "number": 1,
+              "at": "2026-11-23T13:00:00Z",
+              "waited_ms": 0,
+              "status": 200,
+              "error_kind": null,
+              "message": null
+            }
+          ],
+          "pages": [
+            {
+              "archive_key": "archive/weather/2026-11-23/77293504e0e6309cc8a47fd510efd75bde6205387fac79aa8161420e149c813d.json",
+              "archive_version": null,
+              "raw_key": "raw/weather/weather_2026-11-23.json",
+              "sha256": "77293504e0e6309cc8a47fd510efd75bde6205387fac79aa8161420e149c813d",
+              "bytes": 151,
+              "number": null,
+              "url": "http://127.0.0.1:<port>/v1/forecast?latitude=38.9&apikey=***",
+              "rows": 2,
+              "encoding": null
+            }
+          ],
+          "rows": {
+            "extracted": 2,
+            "rejected": 0,
+            "rejects": [],
+            "rows_sha256": "<rows sha256>"
+          },
+          "unchanged": false,
+          "cursor_before": null,
+          "cursor": null,
+          "program": "daymark/0.1.0",
+          "source_file_sha256": "<source sha256>"
         }
-      ],
-      "pages": [
-        {
-          "archive_key": "archive/weather/2026-11-23/77293504e0e6309cc8a47fd510efd75bde6205387fac79aa8161420e149c813d.json",
-          "raw_key": "raw/weather/weather_2026-11-23.json",
-          "sha256": "77293504e0e6309cc8a47fd510efd75bde6205387fac79aa8161420e149c813d",
-          "bytes": 151
-        }
-      ],
-      "rows": {
-        "extracted": 2,
-        "rejected": 0,
-        "rejects": [],
-        "rows_sha256": "<rows sha256>"
-      },
-      "unchanged": false,
-      "cursor": null,
-      "program": "daymark/0.1.0",
-      "source_file_sha256": "<source sha256>"
-    }
-    "#);
+        "#);
     assert!(world.api.requests()[0].target.ends_with("?latitude=38.9&apikey=s3cr3t-key"));
 }
 
@@ -117,7 +126,7 @@ async fn the_request_goes_out_as_the_source_says() {
     let seen = &world.api.requests()[0];
     assert_eq!(seen.target, "/v8/finance/chart/%5EGSPC?range=1y&zone=America%2FNew_York");
     assert_eq!(seen.header("user-agent"), Some("Mozilla/5.0"));
-    assert_eq!(seen.header("accept-encoding"), Some("gzip"));
+    assert_eq!(seen.header("accept-encoding"), Some("zstd,gzip,br"));
 }
 
 #[tokio::test]

@@ -316,6 +316,7 @@ async fn a_redirect_that_never_ends() {
 async fn a_secret_that_the_server_repeats_is_hidden() {
     let world = World::new().await;
     world.api.on(PATH, Reply::json(r#"{"error":true,"reason":"no such key: s3cr3t-key"}"#));
-    let manifest = world.fetch(&world.source_with("query = { apikey = \"s3cr3t-key\" }", "")).await;
+    let manifest =
+        world.fetch(&world.source_with("query = { apikey = \"${TEST_KEY}\" }", "")).await;
     insta::assert_snapshot!(manifest.reason.unwrap(), @"`$.error` is present: no such key: ***");
 }

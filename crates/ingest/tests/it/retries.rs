@@ -12,7 +12,8 @@ async fn the_api_is_down() {
     let world = World::new().await;
     // A port that was free a moment ago and that nobody listens on.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let source = world.source_at(&format!("http://127.0.0.1:{port}{PATH}?key=s3cr3t"), "", "");
+    let source =
+        world.source_at(&format!("http://127.0.0.1:{port}{PATH}?key=${{TEST_KEY}}"), "", "");
     let manifest = world.fetch(&source).await;
     assert!(manifest.pages.is_empty() && manifest.status.is_none());
     assert!(!format!("{manifest:?}").contains("s3cr3t"));
@@ -96,8 +97,8 @@ async fn a_wait_that_does_not_fit_is_not_waited_for() {
     let world = World::new().await;
     world.api.on(PATH, Reply::new(429, "Too Many Requests").header("retry-after", "3600"));
     let manifest = world.fetch(&world.source()).await;
-    insta::assert_snapshot!(world.tale(&manifest), @r"
-    refused: HTTP 429: Too Many Requests; it asks to wait 3600 s, which does not fit the 60 s of a fetch
+    insta::assert_snapshot!(world.tale(&manifest), @"
+    refused: HTTP 429: Too Many Requests; it asks to wait 3600 s, which does not fit the 300 s of a page
     kind: Throttled
     attempts: 429 Throttled
     objects:
@@ -116,7 +117,8 @@ async fn only_open_meteos_limit_of_the_minute_is_waited_out() {
         Reply::json(body).status(429)
     };
     let world = World::new().await;
-    world.api.on(PATH, limit("Minutely"));
+    // The minute is over in a second.
+    world.api.on(PATH, limit("Minutely").date("2026-11-23T12:59:59Z".parse().unwrap()));
     world.api.on(PATH, Reply::json(GOOD));
     assert_eq!(world.fetch(&world.source()).await.outcome, Outcome::Accepted);
     let world = World::new().await;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use daymark_ingest::{
-    FetchEvent, FetchOrder, Ingest, IngestError, Manifest, RawStore, StoredManifest,
+    FetchEvent, FetchOrder, Ingest, IngestError, Manifest, RawStore, Reach, StoredManifest,
 };
 use daymark_plan::{Clock, Environment, RawUrl, Source};
 use daymark_testkit::rest::RestServer;
@@ -21,6 +21,9 @@ pub(crate) const PATH: &str = "/v1/forecast";
 /// Two whole rows.
 pub(crate) const GOOD: &str = r#"{"latitude":38.9,"generationtime_ms":0.07,"daily_units":{"time":"iso8601"},"daily":{"time":["2026-11-22","2026-11-23"],"temperature_2m_max":[9.1,7.5]}}"#;
 
+/// What `${TEST_KEY}` stands for; it is to be seen nowhere.
+pub(crate) const SECRET: &str = "s3cr3t-key";
+
 pub(crate) struct World {
     pub(crate) api: RestServer,
     pub(crate) clock: Clock,
@@ -34,7 +37,10 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual("2026-11-23T13:00:00Z".parse().unwrap());
         let store = RawStore::open(&RawUrl::File(folder.path().join("raw-store"))).unwrap();
-        let ingest = Ingest::new(store, clock.clone());
+        let ingest = Ingest::new(store, clock.clone()).with_environment(Environment::of([
+            ("TEST_KEY", SECRET.to_owned()),
+            ("TEST_ID", "client-77".to_owned()),
+        ]));
         Self { api: RestServer::start().await, clock, ingest, folder, events: Mutex::default() }
     }
 
@@ -87,6 +93,7 @@ impl World {
             data_date: date(2026, 11, 23),
             scheduled_at: Some(self.clock.now()),
             run_id: Uuid::nil(),
+            reach: Reach::Forward,
         };
         let watch = |event| self.events.lock().unwrap().push(event);
         self.ingest.fetch(source, &order, &watch).await

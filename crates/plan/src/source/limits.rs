@@ -17,7 +17,7 @@ use crate::section::{Section, choose};
 pub struct Retry {
     /// Requests for one page in all; default 4.
     pub attempts: u32,
-    /// Time for one page in all; a wait that does not fit is not waited for. Default 60 s.
+    /// Time for one page in all; a wait that does not fit is not waited for. Default 5 min.
     pub total: Duration,
     /// The upper bound of the first wait; doubles with each attempt. Default 1 s.
     pub base: Duration,
@@ -64,7 +64,7 @@ pub struct Expect {
 pub(super) fn read_retry(section: Option<Section<'_>>, problems: &mut Vec<Problem>) -> Retry {
     let mut retry = Retry {
         attempts: 4,
-        total: Duration::from_mins(1),
+        total: Duration::from_mins(5),
         base: Duration::from_secs(1),
         cap: Duration::from_secs(30),
     };

@@ -1,0 +1,148 @@
+//! How fast hosts and sources may be asked.
+//!
+//! In: the `[rate]` of sources and the `[hosts]` of the pipeline. Out: a wait before each request.
+//! Built on `governor`. Deliberately absent: limits shared between processes; a server that counts
+//! them all answers 429, which is retried.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use daymark_plan::{Rate, Source, Weight};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use url::Url;
+
+/// The limits of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    hosts: HashMap<String, Rate>,
+    made: Mutex<HashMap<String, Arc<Limit>>>,
+}
+
+/// One limit.
+#[derive(Debug)]
+struct Limit {
+    limiter: DefaultDirectRateLimiter,
+    burst: u32,
+}
+
+impl Limits {
+    /// The limits of hosts, by their names.
+    pub(crate) fn new(hosts: impl IntoIterator<Item = (String, Rate)>) -> Self {
+        Self { hosts: hosts.into_iter().collect(), made: Mutex::default() }
+    }
+
+    /// Waits until a request of a source to an address may be sent.
+    pub(crate) async fn wait(&self, source: &Source, url: &Url) {
+        let weight = weight(source.weight, url);
+        if let Some(rate) = source.rate {
+            self.limit(format!("source {}", source.id), rate, weight).wait(weight).await;
+        }
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        if let Some(rate) = self.hosts.get(&host) {
+            self.limit(format!("host {host}"), *rate, weight).wait(weight).await;
+        }
+    }
+
+    fn limit(&self, name: String, rate: Rate, weight: u32) -> Arc<Limit> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(made.entry(name).or_insert_with(|| Arc::new(Limit::new(rate, weight))))
+    }
+}
+
+impl Limit {
+    /// No stretch of `per` sees more than `calls`: what may come at once (a tenth, or one request of
+    /// the usual weight) and what is added during the stretch are `calls` together.
+    fn new(rate: Rate, weight: u32) -> Self {
+        let burst = (rate.calls / 10).max(weight).clamp(1, rate.calls);
+        let refill = (rate.calls - burst).max(1);
+        let quota = Quota::with_period(rate.per / refill)
+            .unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN))
+            .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
+        Self { limiter: RateLimiter::direct(quota), burst }
+    }
+
+    async fn wait(&self, weight: u32) {
+        // A request heavier than the burst waits for its weight in parts.
+        let mut left = weight.max(1);
+        while let Some(part) = NonZeroU32::new(left.min(self.burst)) {
+            if self.limiter.until_n_ready(part).await.is_err() {
+                return;
+            }
+            left -= part.get();
+        }
+    }
+}
+
+/// How many calls a request counts as.
+pub(crate) fn weight(weight: Weight, url: &Url) -> u32 {
+    match weight {
+        Weight::Calls(calls) => calls,
+        Weight::OpenMeteo => open_meteo(url),
+    }
+}
+
+/// `max(1, v/10, days/14 * v/10) * locations`, v being variables times models (FORMATS.md section A,
+/// "Limits"); days are those of the dates asked for, or 7 forecast days and the past ones.
+fn open_meteo(url: &Url) -> u32 {
+    let mut variables = 0;
+    let (mut models, mut locations) = (1, 1);
+    let (mut past, mut forecast) = (0, 7);
+    let (mut from, mut to) = (None, None);
+    for (name, value) in url.query_pairs() {
+        let count = u32::try_from(value.split(',').count()).unwrap_or(u32::MAX);
+        match name.as_ref() {
+            "hourly" | "daily" | "current" | "minutely_15" => variables += count,
+            "models" => models = count,
+            "latitude" => locations = count,
+            "past_days" => past = value.parse().unwrap_or(0),
+            "forecast_days" => forecast = value.parse().unwrap_or(7),
+            "start_date" => from = value.parse::<jiff::civil::Date>().ok(),
+            "end_date" => to = value.parse::<jiff::civil::Date>().ok(),
+            _ => {}
+        }
+    }
+    let days = match (from, to) {
+        (Some(from), Some(to)) => f64::from((to - from).get_days() + 1),
+        _ => f64::from(past) + f64::from(forecast),
+    };
+    let tenths = f64::from(variables) * f64::from(models) / 10.0;
+    let calls = 1_f64.max(tenths).max(days / 14.0 * tenths) * f64::from(locations);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounded up and clamped to what fits"
+    )]
+    let calls = calls.ceil().clamp(1.0, f64::from(u32::MAX)) as u32;
+    calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls(query: &str) -> u32 {
+        let url = format!("https://api.open-meteo.com/v1/forecast?{query}").parse().unwrap();
+        weight(Weight::OpenMeteo, &url)
+    }
+
+    #[test]
+    fn open_meteo_counts_wide_and_long_requests_as_many() {
+        assert_eq!(calls("latitude=1&longitude=2&daily=a,b,c&past_days=2"), 1);
+        assert_eq!(calls("latitude=1&hourly=a,b,c,d,e,f,g,h,i,j,k,l,m,n,o"), 2);
+        // FORMATS.md: ten years were seen to count as about 260 calls.
+        let ten_years =
+            "latitude=1&daily=a,b,c,d,e,f,g,h,i,j&start_date=2014-01-01&end_date=2023-12-31";
+        assert_eq!(calls(ten_years), 261);
+        assert_eq!(calls("latitude=1,2,3&longitude=1,2,3&daily=a"), 3);
+    }
+
+    #[test]
+    fn no_stretch_sees_more_than_its_calls() {
+        for (calls, weight) in [(600, 1), (600, 261), (10, 1), (1, 1), (5, 50)] {
+            let per = std::time::Duration::from_mins(1);
+            let limit = Limit::new(Rate { calls, per }, weight);
+            assert!(limit.burst <= calls, "{calls} {weight}");
+        }
+    }
+}
