@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use daymark_plan::{Column, Mart, Model, Plan, RowsSpec, SourceId};
+use daymark_plan::{Column, Mart, Model, Plan, Source, SourceId};
 use tokio_postgres::Transaction;
 
 use crate::error::{Failure, WarehouseError, db_message};
@@ -45,7 +45,7 @@ pub async fn ensure(session: &mut Session, plan: &Plan) -> Result<Refused, Wareh
     for source in &plan.sources {
         let models: Vec<&Model> = plan.models_of(&source.id).collect();
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
-        match ensure_models(&mut savepoint, &schema, source.id.as_str(), &source.rows, &models)
+        match ensure_models(&mut savepoint, &schema, source, &models)
             .await?
         {
             Ok(()) => savepoint.commit().await.map_err(&doing)?,
@@ -61,10 +61,10 @@ pub async fn ensure(session: &mut Session, plan: &Plan) -> Result<Refused, Wareh
 }
 
 /// The statement that makes the temporary table of a source's rows.
-pub(crate) fn create_raw(source: &str, rows: &RowsSpec) -> String {
+pub(crate) fn create_raw(source: &Source) -> String {
     let columns: Vec<String> =
-        rows.raw_columns().map(|(name, kind)| format!("{} {kind}", ident(name))).collect();
-    let table = ident(&format!("raw_{source}"));
+        source.raw_columns().map(|(name, kind)| format!("{} {kind}", ident(name))).collect();
+    let table = ident(&format!("raw_{}", source.id));
     format!("create temporary table {table} ({}) on commit drop", columns.join(", "))
 }
 
@@ -76,13 +76,12 @@ pub(crate) fn search_path(schema: &str) -> String {
 async fn ensure_models(
     transaction: &mut Transaction<'_>,
     schema: &str,
-    source: &str,
-    rows: &RowsSpec,
+    source: &Source,
     models: &[&Model],
 ) -> Result<Result<(), Failure>, WarehouseError> {
     let doing = WarehouseError::statement("making the tables");
     transaction.batch_execute(&search_path(schema)).await.map_err(&doing)?;
-    transaction.batch_execute(&create_raw(source, rows)).await.map_err(&doing)?;
+    transaction.batch_execute(&create_raw(source)).await.map_err(&doing)?;
     for model in models {
         if let Err(failure) = ensure_table(transaction, schema, model).await? {
             return Ok(Err(failure));

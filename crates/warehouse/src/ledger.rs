@@ -1,14 +1,11 @@
-//! The ledger: runs, steps, and the state of every day.
+//! The ledger: runs, steps, and the attempts of every day.
 //!
-//! In: what a run does outside of a publish. Out: rows of schema `daymark`, and the days of each
-//! source with the states that depend on calendar and clock worked out at read time, so that a dead
-//! scheduler still turns a day missing. Deliberately absent: what changes with a publish
-//! (`publish::record`).
+//! In: what a run does outside of a publish. Out: rows of schema `daymark`. Deliberately absent: what
+//! changes with a publish (`publish::record`); reading the days (`days`).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use daymark_plan::{Plan, Source, SourceId};
+use daymark_plan::{EntityId, Plan, SourceId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio_postgres::GenericClient;
@@ -17,87 +14,6 @@ use uuid::Uuid;
 use crate::error::WarehouseError;
 use crate::publish::FetchResult;
 use crate::session::Session;
-
-/// The state of a day (DESIGN.md section 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DayState {
-    /// Its time has not come yet.
-    Expected,
-    /// Received, not published.
-    Fetched,
-    /// Published.
-    Published,
-    /// Every attempt failed.
-    Failed,
-    /// Its deadline passed.
-    Late,
-    /// Its time came and went without an attempt.
-    Missing,
-    /// A check holds it back.
-    Quarantined,
-    /// Its source has no data on it.
-    Holiday,
-    /// A person decided to leave it out.
-    Skipped,
-}
-
-impl DayState {
-    /// The state's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expected => "expected",
-            Self::Fetched => "fetched",
-            Self::Published => "published",
-            Self::Failed => "failed",
-            Self::Late => "late",
-            Self::Missing => "missing",
-            Self::Quarantined => "quarantined",
-            Self::Holiday => "holiday",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-/// One day of a source.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Day {
-    /// The data date.
-    pub date: Date,
-    /// The best outcome reached.
-    pub state: DayState,
-    /// Why it is in that state, when there is something to say.
-    pub reason: Option<String>,
-    /// Since when.
-    pub since: Option<Timestamp>,
-    /// The last attempt's outcome, when there was one: `published` or `failed`.
-    pub last_outcome: Option<String>,
-    /// Attempts to publish it so far.
-    pub attempts: u32,
-}
-
-/// The days of a source, in order.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct SourceDays {
-    /// The source.
-    pub source: SourceId,
-    /// Its days, in order.
-    pub days: Vec<Day>,
-}
-
-/// Whether a source's day was to be attempted by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// The schedule never fires for it.
-    Never,
-    /// Its time has not come.
-    NotYet,
-    /// Its time has come.
-    Now,
-}
-
-/// Tells whether a source's day was to be attempted by now.
-pub type DueDays = Arc<dyn Fn(&Source, Date) -> Due + Send + Sync>;
 
 /// Why a run was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -128,6 +44,8 @@ pub struct Step {
     pub source_id: SourceId,
     /// The day.
     pub data_date: Date,
+    /// The entity.
+    pub entity: Option<EntityId>,
     /// `published`, `failed` or `skipped`.
     pub outcome: &'static str,
     /// Why, when it is not `published`.
@@ -138,6 +56,7 @@ pub struct Step {
 pub(crate) struct Attempt<'a> {
     pub(crate) source_id: &'a SourceId,
     pub(crate) data_date: Date,
+    pub(crate) entity: Option<&'a str>,
     pub(crate) run_id: Uuid,
     pub(crate) at: Timestamp,
     pub(crate) reason: Option<&'a str>,
@@ -177,13 +96,14 @@ pub async fn finish_run(
     for step in steps {
         transaction
             .execute(
-                "insert into daymark.step (run_id, source_id, data_date, outcome, reason, at)
-                 values ($1, $2, $3, $4, $5, $6)
-                 on conflict (run_id, source_id, data_date) do nothing",
+                "insert into daymark.step (run_id, source_id, data_date, entity, outcome, reason, at)
+                 values ($1, $2, $3, $4, $5, $6, $7)
+                 on conflict (run_id, source_id, data_date, entity) do nothing",
                 &[
                     &run_id,
                     &step.source_id.as_str(),
                     &step.data_date,
+                    &step.entity.as_ref().map_or("", EntityId::as_str),
                     &step.outcome,
                     &step.reason,
                     &now,
@@ -256,11 +176,19 @@ pub async fn fail_day(
     run_id: Uuid,
     source_id: &SourceId,
     data_date: Date,
+    entity: Option<&EntityId>,
     reason: &str,
     now: Timestamp,
 ) -> Result<(), WarehouseError> {
-    let attempt =
-        Attempt { source_id, data_date, run_id, at: now, reason: Some(reason), publish_id: None };
+    let attempt = Attempt {
+        source_id,
+        data_date,
+        entity: entity.map(EntityId::as_str),
+        run_id,
+        at: now,
+        reason: Some(reason),
+        publish_id: None,
+    };
     record_attempt(session.client(), &attempt).await
 }
 
@@ -273,10 +201,10 @@ pub(crate) async fn record_attempt(
     client
         .execute(
             "insert into daymark.day as day
-                 (source_id, data_date, state, since, reason, last_outcome, last_reason, last_at, attempts,
-                  run_id, publish_id)
-             values ($1, $2, $3, $4, $5, $3, $5, $4, 1, $6, $7)
-             on conflict (source_id, data_date) do update
+                 (source_id, data_date, entity, state, since, reason, last_outcome, last_reason, last_at,
+                  attempts, run_id, publish_id)
+             values ($1, $2, $8, $3, $4, $5, $3, $5, $4, 1, $6, $7)
+             on conflict (source_id, data_date, entity) do update
              set state = case when day.state = 'published' then day.state else excluded.state end,
                  since = case when day.state in ('published', excluded.state) then day.since
                               else excluded.since end,
@@ -296,6 +224,7 @@ pub(crate) async fn record_attempt(
                 &attempt.reason,
                 &attempt.run_id,
                 &attempt.publish_id,
+                &attempt.entity.unwrap_or_default(),
             ],
         )
         .await
@@ -309,7 +238,7 @@ pub async fn noted_manifests(
     session: &mut Session,
     plan: &Plan,
     source_id: &SourceId,
-) -> Result<std::collections::BTreeSet<String>, WarehouseError> {
+) -> Result<BTreeSet<String>, WarehouseError> {
     let rows = session
         .client()
         .query(
@@ -322,22 +251,22 @@ pub async fn noted_manifests(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Whether a day is published.
-pub async fn is_published(
+/// The entities of a source that are published for a day; `""` stands for a source without.
+pub async fn published_entities(
     session: &mut Session,
     source_id: &SourceId,
     data_date: Date,
-) -> Result<bool, WarehouseError> {
-    let row = session
+) -> Result<BTreeSet<String>, WarehouseError> {
+    let rows = session
         .client()
-        .query_one(
-            "select exists (select 1 from daymark.day
-                            where source_id = $1 and data_date = $2 and state = 'published')",
+        .query(
+            "select entity from daymark.day
+             where source_id = $1 and data_date = $2 and state = 'published'",
             &[&source_id.as_str(), &data_date],
         )
         .await
         .map_err(WarehouseError::statement("reading a day"))?;
-    Ok(row.get(0))
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// The latest scheduled instant that was acted on.
@@ -359,77 +288,4 @@ pub async fn set_last_fired(session: &mut Session, at: Timestamp) -> Result<(), 
         .await
         .map_err(WarehouseError::statement("marking the last fire"))?;
     Ok(())
-}
-
-/// The days of every source in a range. `due` tells which days were to be attempted by now.
-pub(crate) async fn days(
-    client: &impl GenericClient,
-    plan: &Plan,
-    from: Date,
-    to: Date,
-    due: &(dyn Fn(&Source, Date) -> Due + Send + Sync),
-) -> Result<Vec<SourceDays>, WarehouseError> {
-    let doing = WarehouseError::statement("reading the days");
-    let first_days: BTreeMap<String, Date> = client
-        .query("select source_id, min(data_date) from daymark.day group by source_id", &[])
-        .await
-        .map_err(&doing)?
-        .iter()
-        .map(|row| (row.get(0), row.get(1)))
-        .collect();
-    let rows = client
-        .query(
-            "select source_id, data_date, state, coalesce(reason, last_reason), since, last_outcome, attempts
-             from daymark.day where data_date between $1 and $2",
-            &[&from, &to],
-        )
-        .await
-        .map_err(&doing)?;
-    let mut known: BTreeMap<(String, Date), Day> = BTreeMap::new();
-    for row in rows {
-        let date: Date = row.get(1);
-        let published = row.get::<_, &str>(2) == "published";
-        let day = Day {
-            date,
-            state: if published { DayState::Published } else { DayState::Failed },
-            reason: row.get(3),
-            since: row.get(4),
-            last_outcome: row.get(5),
-            attempts: u32::try_from(row.get::<_, i32>(6)).unwrap_or(0),
-        };
-        known.insert((row.get(0), date), day);
-    }
-    let mut sources = Vec::new();
-    for source in &plan.sources {
-        let first = source.start.or_else(|| first_days.get(source.id.as_str()).copied());
-        let mut days = Vec::new();
-        let mut date = first.map_or(to, |first| first.max(from));
-        while date <= to {
-            days.push(match known.remove(&(source.id.as_str().to_owned(), date)) {
-                Some(day) => day,
-                // A source without any attempt and without a start owes nothing yet.
-                None if first.is_none() => unattempted(source, date, Due::NotYet),
-                None => unattempted(source, date, due(source, date)),
-            });
-            let Ok(next) = date.tomorrow() else { break };
-            date = next;
-        }
-        sources.push(SourceDays { source: source.id.clone(), days });
-    }
-    Ok(sources)
-}
-
-fn unattempted(source: &Source, date: Date, due: Due) -> Day {
-    let has_data = source.calendar.has_data_on(date);
-    let (state, reason) = match due {
-        _ if !has_data => (DayState::Holiday, None),
-        Due::Never => {
-            (DayState::Holiday, Some("the schedule does not fire for this day".to_owned()))
-        }
-        Due::NotYet => (DayState::Expected, None),
-        Due::Now => {
-            (DayState::Missing, Some("its time came and no attempt is recorded".to_owned()))
-        }
-    };
-    Day { date, state, reason, since: None, last_outcome: None, attempts: 0 }
 }

@@ -17,7 +17,7 @@ mod session;
 mod sql;
 
 pub use error::{Failure, WarehouseError};
-pub use ledger::{Day, DayState, Due, DueDays, SourceDays};
+pub use days::{Day, DayState, Due, DueDays, EntityDay, SourceDays};
 pub use reader::{LastPublish, QueryError, ReadQuery, Reader};
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use session::{Session, Warehouse};

@@ -16,7 +16,7 @@ use tokio_postgres::{Row, Transaction};
 
 use crate::contract::search_path;
 use crate::error::{WarehouseError, db_message};
-use crate::ledger::{self, DueDays, SourceDays};
+use crate::days::{self, DueDays, SourceDays};
 use crate::result::{ColumnKind, ResultColumn, ResultTable};
 use crate::session::Warehouse;
 
@@ -121,7 +121,7 @@ impl Reader {
         to: Date,
     ) -> Result<Vec<SourceDays>, WarehouseError> {
         let mut session = self.warehouse.session("reading the ledger").await?;
-        ledger::days(session.client(), plan, from, to, self.due.as_ref()).await
+        days::days(session.client(), plan, from, to, self.due.as_ref()).await
     }
 
     /// The newest publish, if there is one.

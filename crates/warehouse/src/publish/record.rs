@@ -128,6 +128,7 @@ pub(super) async fn fetch(
     let attempt = Attempt {
         source_id: &source.id,
         data_date: fetch.data_date,
+        entity: fetch.entity.as_deref(),
         run_id: context.run_id,
         at: context.now,
         reason,

@@ -35,7 +35,7 @@ pub(super) async fn create_tables(
     context: &Context<'_>,
     source: &Source,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
-    let mut statements = vec![create_raw(source.id.as_str(), &source.rows)];
+    let mut statements = vec![create_raw(source)];
     for model in context.plan.models_of(&source.id) {
         let staged = staged_table(model);
         statements.push(format!(
@@ -115,7 +115,7 @@ async fn copy_in(
     mut rows: RowStream,
 ) -> Result<Result<(), String>, WarehouseError> {
     let doing = WarehouseError::statement("copying rows in");
-    let columns = list("", source.rows.raw_columns().map(|(name, _)| name));
+    let columns = list("", source.raw_columns().map(|(name, _)| name));
     let statement = format!("copy {raw} ({columns}) from stdin (format binary)");
     let sink: CopyInSink<Bytes> = transaction.copy_in(&statement).await.map_err(&doing)?;
     futures::pin_mut!(sink);
