@@ -16,8 +16,12 @@ const MAX_DEPTH: usize = 127;
 /// How much of an unexpected text an error shows.
 const SHOWN: usize = 80;
 
-/// Checks a body and returns its root value.
-pub(crate) fn check(body: &[u8]) -> Result<Json<'_>, ExtractError> {
+/// The text of a body behind its byte order mark, and how many bytes that mark has. The text is not
+/// empty, and not a page for people.
+pub(crate) fn text<'b>(
+    body: &'b [u8],
+    wanted: &'static str,
+) -> Result<(&'b str, usize), ExtractError> {
     let text = match std::str::from_utf8(body) {
         Ok(text) => text,
         Err(error) => {
@@ -32,9 +36,15 @@ pub(crate) fn check(body: &[u8]) -> Result<Json<'_>, ExtractError> {
         return Err(ExtractError::Empty);
     }
     if trimmed.starts_with('<') {
-        return Err(ExtractError::Html { found: excerpt(trimmed, SHOWN) });
+        return Err(ExtractError::Html { wanted, found: excerpt(trimmed, SHOWN) });
     }
+    Ok((text, mark))
+}
 
+/// Checks a body and returns its root value.
+pub(crate) fn check(body: &[u8]) -> Result<Json<'_>, ExtractError> {
+    let (text, mark) = text(body, "JSON")?;
+    let trimmed = text.trim_ascii();
     let mut parser = serde_json::Deserializer::from_str(text);
     if let Err(error) = IgnoredAny::deserialize(&mut parser) {
         let at = byte_of(text, &error);

@@ -16,7 +16,8 @@ const FIRST_MICRO: i64 = -211_813_488_000_000_000;
 /// The first microsecond they no longer hold, 294277-01-01, since its epoch.
 const END_MICRO: i64 = 9_223_371_331_200_000_000;
 
-const DAY: i64 = 86_400 * 1_000_000;
+/// A day in microseconds.
+pub(crate) const DAY: i64 = 86_400 * 1_000_000;
 
 /// Whether PostgreSQL has this timestamp, in microseconds since its epoch.
 pub(crate) fn is_timestamp(micros: i64) -> bool {

@@ -1,18 +1,21 @@
-//! One JSON value as one field of a binary COPY tuple.
+//! One value as one field of a binary COPY tuple.
 //!
-//! In: a checked value and the type it must have. Out: its length and bytes, appended; or why it
-//! does not fit. Deliberately absent: guessing. A string is never read as a number, a number never
-//! as a boolean; null is null for every type.
+//! In: a checked JSON value or the text of a cell, the type it must have and how texts are written.
+//! Out: its length and bytes, appended; or why it does not fit. Deliberately absent: guessing. A
+//! text is a number only when all of it is one; a number is never a boolean; null is null for every
+//! type.
 
 use std::borrow::Cow;
+use std::io::Write;
 
 use bytes::{BufMut, BytesMut};
-use daymark_plan::FieldType;
+use daymark_plan::{FieldType, Reading};
 
 use crate::civil;
 use crate::decimal::{Decimal, NotWhole};
 use crate::json::{self, Json, Kind};
 use crate::numeric;
+use crate::text;
 
 /// PostgreSQL's limit of one value, with room for its header.
 const MAX_VALUE_BYTES: usize = (1 << 30) - 64;
@@ -30,77 +33,40 @@ impl From<&'static str> for Misfit {
     }
 }
 
+/// What a value must be, and how its texts are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'f> {
+    pub(crate) field_type: FieldType,
+    pub(crate) reading: &'f Reading,
+}
+
 /// Appends a field that is SQL null.
 pub(crate) fn null(out: &mut BytesMut) {
     out.put_i32(-1);
 }
 
-/// Appends a value as a field of `field_type`. After an error, what was appended means nothing.
-pub(crate) fn value(
-    field_type: FieldType,
-    value: Json<'_>,
-    out: &mut BytesMut,
-) -> Result<(), Misfit> {
+/// Appends a JSON value. After an error, what was appended means nothing.
+pub(crate) fn value(target: Target<'_>, value: Json<'_>, out: &mut BytesMut) -> Result<(), Misfit> {
     let kind = value.kind();
-    if kind == Kind::Null {
-        null(out);
-        return Ok(());
-    }
-    match (field_type, kind) {
-        (FieldType::Double, Kind::Number) => {
-            out.put_i32(8);
-            out.put_f64(double(value.text())?);
-        }
-        (FieldType::Bigint, Kind::Number) => {
-            out.put_i32(8);
-            out.put_i64(whole(value.text(), "bigint")?);
-        }
-        (FieldType::Integer, Kind::Number) => {
-            let number = whole(value.text(), "integer")?;
-            out.put_i32(4);
-            out.put_i32(i32::try_from(number).map_err(|_| out_of_range("integer"))?);
-        }
-        (FieldType::Smallint, Kind::Number) => {
-            let number = whole(value.text(), "smallint")?;
-            out.put_i32(2);
-            out.put_i16(i16::try_from(number).map_err(|_| out_of_range("smallint"))?);
-        }
-        (FieldType::Numeric, Kind::Number) => {
-            numeric::encode(&Decimal::parse(value.text()), out)?;
-        }
-        (FieldType::EpochSeconds, Kind::Number) => epoch(value.text(), 6, out)?,
-        (FieldType::EpochMilliseconds, Kind::Number) => epoch(value.text(), 3, out)?,
-        (FieldType::EpochMicroseconds, Kind::Number) => epoch(value.text(), 0, out)?,
-        (FieldType::Boolean, Kind::Boolean) => {
-            out.put_i32(1);
-            out.put_u8(u8::from(value.text() == "true"));
-        }
-        (FieldType::Text, Kind::String) => {
-            let text = string(value)?;
-            if text.contains('\0') {
-                return Err("PostgreSQL's text cannot hold U+0000".into());
+    match (kind, target.field_type) {
+        (Kind::Null, _) => null(out),
+        (Kind::String, FieldType::Jsonb) => {
+            if !target.reading.missing.is_empty() && is_missing(target.reading, &string(value)?) {
+                null(out);
+            } else {
+                jsonb(value, out)?;
             }
-            bytes(text.as_bytes(), out)?;
         }
-        (FieldType::Text, Kind::Number | Kind::Boolean) => bytes(value.text().as_bytes(), out)?,
-        (FieldType::Date, Kind::String) => {
-            let days = civil::parse_date(&string(value)?)?;
-            out.put_i32(4);
-            out.put_i32(days);
+        (_, FieldType::Jsonb) => jsonb(value, out)?,
+        (Kind::String, _) => text(target, &string(value)?, out)?,
+        (Kind::Number, field_type) if field_type.is_number() => {
+            number(field_type, value.text(), out)?;
         }
-        (FieldType::Time, Kind::String) => micros(civil::parse_time(&string(value)?)?, out),
-        (FieldType::Timestamp, Kind::String) => {
-            micros(civil::parse_timestamp(&string(value)?)?, out);
-        }
-        (FieldType::Timestamptz, Kind::String) => {
-            micros(civil::parse_timestamptz(&string(value)?)?, out);
-        }
-        (FieldType::Uuid, Kind::String) => {
-            let id = uuid::Uuid::try_parse(&string(value)?).map_err(|_| "expected a UUID")?;
-            bytes(id.as_bytes(), out)?;
-        }
-        (FieldType::Jsonb, _) => jsonb(value, out)?,
-        (_, found) => {
+        (Kind::Number | Kind::Boolean, FieldType::Text) => bytes(value.text().as_bytes(), out)?,
+        (Kind::Boolean, FieldType::Boolean) => boolean(value.text() == "true", out),
+        // A format may describe digits alone, such as `%Y%m%d`.
+        (Kind::Number, _) if target.reading.format.is_some() => text(target, value.text(), out)?,
+        (found, field_type) => {
             let found = found.with_article();
             let reason = format!("expected {}, found {found}", expected(field_type));
             return Err(Misfit(reason.into()));
@@ -109,7 +75,135 @@ pub(crate) fn value(
     Ok(())
 }
 
-/// The JSON a type is made from, with its article.
+/// Appends the cell of a table: an empty one that is not quoted is null.
+pub(crate) fn cell(
+    target: Target<'_>,
+    cell: &str,
+    quoted: bool,
+    out: &mut BytesMut,
+) -> Result<(), Misfit> {
+    if cell.is_empty() && !quoted {
+        null(out);
+        return Ok(());
+    }
+    if target.field_type == FieldType::Jsonb && !is_missing(target.reading, cell) {
+        let value = crate::body::check(cell.as_bytes()).map_err(|_| "expected JSON")?;
+        return jsonb(value, out);
+    }
+    text(target, cell, out)
+}
+
+/// Appends a number that was counted.
+pub(crate) fn counted(target: Target<'_>, count: u64, out: &mut BytesMut) -> Result<(), Misfit> {
+    let mut digits = [0_u8; 20];
+    let mut rest = digits.as_mut_slice();
+    write!(rest, "{count}").map_err(|_| "too large")?;
+    let unused = rest.len();
+    let length = digits.len() - unused;
+    let text = std::str::from_utf8(&digits[..length]).map_err(|_| "too large")?;
+    value(target, Json::checked(text), out)
+}
+
+fn is_missing(reading: &Reading, text: &str) -> bool {
+    reading.missing.iter().any(|missing| missing == text)
+}
+
+/// Appends the value that a text is written for.
+pub(crate) fn text(target: Target<'_>, text: &str, out: &mut BytesMut) -> Result<(), Misfit> {
+    let Target { field_type, reading } = target;
+    if is_missing(reading, text) {
+        null(out);
+        return Ok(());
+    }
+    if field_type.is_number() {
+        let plain = text::number(text, reading).ok_or_else(|| other_text(field_type))?;
+        return number(field_type, &plain, out);
+    }
+    if let Some(format) = &reading.format {
+        return dated(field_type, format, text, out);
+    }
+    match field_type {
+        FieldType::Text => {
+            if text.contains('\0') {
+                return Err("PostgreSQL's text cannot hold U+0000".into());
+            }
+            bytes(text.as_bytes(), out)?;
+        }
+        FieldType::Date => days(civil::parse_date(text)?, out),
+        FieldType::Time => micros(civil::parse_time(text)?, out),
+        FieldType::Timestamp => micros(civil::parse_timestamp(text)?, out),
+        FieldType::Timestamptz => micros(civil::parse_timestamptz(text)?, out),
+        FieldType::Uuid => {
+            let id = uuid::Uuid::try_parse(text).map_err(|_| "expected a UUID")?;
+            bytes(id.as_bytes(), out)?;
+        }
+        FieldType::Boolean if text.eq_ignore_ascii_case("true") => boolean(true, out),
+        FieldType::Boolean if text.eq_ignore_ascii_case("false") => boolean(false, out),
+        _ => return Err(other_text(field_type)),
+    }
+    Ok(())
+}
+
+fn other_text(field_type: FieldType) -> Misfit {
+    Misfit(format!("expected {}, found other text", expected(field_type)).into())
+}
+
+/// Appends a number, whose text is that of a JSON number.
+fn number(field_type: FieldType, text: &str, out: &mut BytesMut) -> Result<(), Misfit> {
+    match field_type {
+        FieldType::Double => {
+            out.put_i32(8);
+            out.put_f64(double(text)?);
+        }
+        FieldType::Bigint => {
+            out.put_i32(8);
+            out.put_i64(whole(text, "bigint")?);
+        }
+        FieldType::Integer => {
+            let number = whole(text, "integer")?;
+            out.put_i32(4);
+            out.put_i32(i32::try_from(number).map_err(|_| out_of_range("integer"))?);
+        }
+        FieldType::Smallint => {
+            let number = whole(text, "smallint")?;
+            out.put_i32(2);
+            out.put_i16(i16::try_from(number).map_err(|_| out_of_range("smallint"))?);
+        }
+        FieldType::Numeric => numeric::encode(&Decimal::parse(text), out)?,
+        FieldType::EpochSeconds => epoch(text, 6, out)?,
+        FieldType::EpochMilliseconds => epoch(text, 3, out)?,
+        FieldType::EpochMicroseconds => epoch(text, 0, out)?,
+        _ => return Err(other_text(field_type)),
+    }
+    Ok(())
+}
+
+/// Appends what a text written in `format` says.
+fn dated(
+    field_type: FieldType,
+    format: &str,
+    text: &str,
+    out: &mut BytesMut,
+) -> Result<(), Misfit> {
+    let misfit = || Misfit(format!("not written as `{format}`").into());
+    let read = text::broken_down(text, format).ok_or_else(misfit)?;
+    match field_type {
+        FieldType::Date => {
+            let date = read.to_date().map_err(|_| misfit())?;
+            days(text::days(date)?, out);
+        }
+        FieldType::Time => micros(text::time(read.to_time().map_err(|_| misfit())?)?, out),
+        FieldType::Timestamp => {
+            let at = read.to_datetime().map_err(|_| misfit())?;
+            let midnight = i64::from(text::days(at.date())?) * civil::DAY;
+            micros(midnight + text::time(at.time())?, out);
+        }
+        _ => micros(text::instant(read.to_timestamp().map_err(|_| misfit())?)?, out),
+    }
+    Ok(())
+}
+
+/// What a type is made from, with its article.
 fn expected(field_type: FieldType) -> &'static str {
     match field_type {
         FieldType::Text | FieldType::Uuid => "a string",
@@ -161,6 +255,16 @@ fn epoch(text: &str, shift: i64, out: &mut BytesMut) -> Result<(), Misfit> {
     let number = since_2000.filter(|number| civil::is_timestamp(*number));
     micros(number.ok_or_else(|| out_of_range("timestamptz"))?, out);
     Ok(())
+}
+
+fn boolean(value: bool, out: &mut BytesMut) {
+    out.put_i32(1);
+    out.put_u8(u8::from(value));
+}
+
+fn days(number: i32, out: &mut BytesMut) {
+    out.put_i32(4);
+    out.put_i32(number);
 }
 
 fn micros(number: i64, out: &mut BytesMut) {

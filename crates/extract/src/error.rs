@@ -12,14 +12,24 @@ pub enum ExtractError {
     #[error("the body is empty")]
     Empty,
     /// It is a page for people, such as an error page of a gateway.
-    #[error("the body is not JSON: it looks like HTML, it starts with `{found}`")]
+    #[error("the body is not {wanted}: it looks like HTML, it starts with `{found}`")]
     Html {
+        /// What it should be.
+        wanted: &'static str,
         /// How it starts.
         found: String,
     },
     /// JSON is UTF-8; this is something else.
     #[error("the body is not UTF-8 at {position}")]
     NotUtf8 {
+        /// The first byte that is wrong.
+        position: Position,
+    },
+    /// It is not in the encoding it says it is in, or seems to be in.
+    #[error("the body is not {encoding} at {position}")]
+    NotDecodable {
+        /// The encoding.
+        encoding: &'static str,
         /// The first byte that is wrong.
         position: Position,
     },
@@ -63,11 +73,15 @@ pub enum ExtractError {
         /// What `serde_json` could not hold.
         reason: String,
     },
-    /// `records` wants an array of objects or an object.
-    #[error("`{place}` holds {found}, but the layout `records` wants an array of objects")]
-    NotRecords {
+    /// What is at a place is not what the layout makes rows of.
+    #[error("`{place}` holds {found}, but the layout `{layout}` wants {wanted}")]
+    NotRows {
         /// The place.
         place: String,
+        /// The layout.
+        layout: &'static str,
+        /// What it wants, with its article.
+        wanted: &'static str,
         /// What is there, with its article.
         found: &'static str,
     },
@@ -78,6 +92,52 @@ pub enum ExtractError {
         field: String,
         /// Where it was looked for, from the root.
         paths: Vec<String>,
+    },
+    /// A table has no column for a field that is not optional.
+    #[error(
+        "the field `{field}` is missing: no column {} in the {} `{header}`",
+        columns.join(" or "),
+        if *named { "header" } else { "first line" }
+    )]
+    MissingColumn {
+        /// The field.
+        field: String,
+        /// The columns it was looked for in: names in backticks, numbers as they are.
+        columns: Vec<String>,
+        /// Whether the table has a header.
+        named: bool,
+        /// The header or first line.
+        header: String,
+    },
+    /// A mapped name stands in the header twice.
+    #[error("the header has `{column}` twice: `{header}`")]
+    RepeatedColumn {
+        /// The name.
+        column: String,
+        /// The header.
+        header: String,
+    },
+    /// What should name the columns of a grid does not.
+    #[error("`{path}` holds {found} where the names of the columns should be")]
+    NotHeader {
+        /// Where the names should be.
+        path: String,
+        /// What is there.
+        found: String,
+    },
+    /// A quoted cell is not closed, so all that follows would be one cell.
+    #[error("the quote at {position} is never closed")]
+    OpenQuote {
+        /// The quote.
+        position: Position,
+    },
+    /// A column of the entity is not of its type.
+    #[error("the entity's value `{value}` does not fit its column: {reason}")]
+    EntityValue {
+        /// The value.
+        value: String,
+        /// Why it does not fit.
+        reason: String,
     },
     /// Parallel arrays that are not parallel.
     #[error("the arrays of `{place}` differ in length: {}", lengths_text(lengths))]
@@ -105,6 +165,23 @@ pub enum ExtractError {
         /// How many fit.
         limit: usize,
     },
+}
+
+impl ExtractError {
+    /// The same error of a line that starts behind `byte` bytes of the body, as its line `line`.
+    pub(crate) fn behind(mut self, line: usize, byte: usize) -> Self {
+        match &mut self {
+            Self::NotUtf8 { position }
+            | Self::NotJson { position, .. }
+            | Self::TrailingText { position, .. }
+            | Self::TooDeep { position, .. } => {
+                position.line += line - 1;
+                position.byte += byte;
+            }
+            _ => {}
+        }
+        self
+    }
 }
 
 /// A place in a body, for people and for `dd`.

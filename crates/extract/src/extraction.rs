@@ -5,14 +5,13 @@
 //! absent: how the values lie, which is [`crate::layout`]'s.
 
 use bytes::{BufMut, BytesMut};
-use daymark_plan::{JsonPath, RowsSpec, SYSTEM_COLUMNS};
+use daymark_plan::{FieldType, Reading, RowsSpec, SYSTEM_COLUMNS};
 use sha2::{Digest, Sha256};
 
-use crate::body;
 use crate::civil;
+use crate::encode::{self, Misfit, Target};
 use crate::error::ExtractError;
 use crate::layout::{Row, Rows};
-use crate::place;
 
 /// About how much [`Extraction::next_chunk`] appends at once.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -34,8 +33,20 @@ pub struct RowContext {
     pub fetched_at: jiff::Timestamp,
     /// The entity it is of.
     pub entity: Option<String>,
+    /// The entity's own columns, in the order of [`daymark_plan::Source::raw_columns`]. They stand
+    /// between the system columns and the mapped fields, and outside the hash of the rows.
+    pub entity_values: Vec<EntityValue>,
     /// The `_fetch_row` of the first row of this body: a fetch of several pages counts on.
     pub first_row: i64,
+}
+
+/// A column of an entity, the same for every row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntityValue {
+    /// What it must be.
+    pub field_type: FieldType,
+    /// Its text; `None` is null.
+    pub value: Option<String>,
 }
 
 /// What came of a body.
@@ -57,11 +68,11 @@ pub struct Summary {
 pub struct Reject {
     /// Its `_fetch_row`.
     pub row: i64,
-    /// The field; empty where the row as a whole is not an object.
+    /// The field; empty where the row as a whole is not one.
     pub field: String,
-    /// The `JSONPath` of the value.
+    /// The `JSONPath` of the value, or its line and column.
     pub path: String,
-    /// Its JSON text, at most 200 characters; empty where it is missing.
+    /// Its text, at most 200 characters; empty where it is missing.
     pub value: String,
     /// Why it does not fit.
     pub reason: String,
@@ -88,8 +99,9 @@ pub struct Extraction<'b> {
 /// Where `_fetch_row` is in the start of a tuple: behind the field count, the fetch and a length.
 const ROW_AT: usize = 2 + (4 + 16) + 4;
 
-/// Opens a body: checks that it is whole, finds the places of `at`, and checks that the fields are
-/// there and, in `columns`, of equal length.
+/// Opens a body, which must be UTF-8 (see [`crate::to_utf8`]): checks that it is whole, finds the
+/// places of `at` or the header, and checks that the fields are there and, in `columns`, of equal
+/// length. The lines of `csv` and `ndjson` are read when their turn comes.
 pub fn open<'b>(
     rows: &'b RowsSpec,
     body: &'b [u8],
@@ -97,13 +109,8 @@ pub fn open<'b>(
 ) -> Result<Extraction<'b>, ExtractError> {
     let first_row = context.first_row;
     let start = tuple_start(rows, context)?;
-    let root = body::check(body)?;
-    let places = place::places(&rows.at, root)?;
-    if places.is_empty() {
-        return Err(ExtractError::NoPlace { path: rows.at.text().to_owned() });
-    }
     Ok(Extraction {
-        rows: Rows::open(rows, root, places)?,
+        rows: Rows::open(rows, body)?,
         start,
         next_row: first_row,
         summary: Summary::default(),
@@ -167,6 +174,7 @@ pub fn scan(rows: &RowsSpec, body: &[u8]) -> Result<Summary, ExtractError> {
         data_date: jiff::civil::Date::ZERO,
         fetched_at: jiff::Timestamp::UNIX_EPOCH,
         entity: None,
+        entity_values: Vec::new(),
         first_row: 0,
     };
     let mut extraction = open(rows, body, nobody)?;
@@ -177,62 +185,12 @@ pub fn scan(rows: &RowsSpec, body: &[u8]) -> Result<Summary, ExtractError> {
     Ok(extraction.summary)
 }
 
-/// Whether `path` matches something other than null in a body, for `[expect]`.
-pub fn matches_value(path: &JsonPath, body: &[u8]) -> Result<bool, ExtractError> {
-    place::matches_value(path, body::check(body)?)
-}
-
-/// A scalar of a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scalar {
-    /// `null`
-    Null,
-    /// A string.
-    Text(String),
-    /// A number, in its own text.
-    Number(String),
-    /// `true` or `false`
-    Boolean(bool),
-}
-
-/// The scalars a path matches, in order.
-pub fn scalars_at(path: &JsonPath, body: &[u8]) -> Result<Vec<Scalar>, ExtractError> {
-    let places = place::places(path, body::check(body)?)?;
-    Ok(places
-        .into_iter()
-        .filter_map(|place| serde_json::from_str(place.value.text()).ok())
-        .filter_map(|value: serde_json::Value| match value {
-            serde_json::Value::Null => Some(Scalar::Null),
-            serde_json::Value::Bool(b) => Some(Scalar::Boolean(b)),
-            serde_json::Value::Number(n) => Some(Scalar::Number(n.to_string())),
-            serde_json::Value::String(s) => Some(Scalar::Text(s)),
-            _ => None,
-        })
-        .collect())
-}
-
-/// The lengths of arrays, when they differ.
-pub fn same_length(
-    paths: &[JsonPath],
-    body: &[u8],
-) -> Result<Option<Vec<(String, u64)>>, ExtractError> {
-    let _ = (paths, body);
-    Ok(None)
-}
-
-/// A body in UTF-8.
-pub fn to_utf8<'b>(
-    body: &'b [u8],
-    _charset: Option<&str>,
-) -> Result<(std::borrow::Cow<'b, [u8]>, Option<&'static str>), ExtractError> {
-    Ok((std::borrow::Cow::Borrowed(body), None))
-}
-
-/// The field count and the system columns of every tuple, with 0 for the row's number.
+/// The field count, the system columns and the entity's of every tuple, with 0 for the row's number.
 fn tuple_start(rows: &RowsSpec, context: RowContext) -> Result<Vec<u8>, ExtractError> {
     let count = rows.fields.len();
-    let limit = MAX_COLUMNS - SYSTEM_COLUMNS.len();
-    let columns = i16::try_from(count + SYSTEM_COLUMNS.len()).ok().filter(|_| count <= limit);
+    let before = SYSTEM_COLUMNS.len() + context.entity_values.len();
+    let limit = MAX_COLUMNS.saturating_sub(before);
+    let columns = i16::try_from(count + before).ok().filter(|_| count <= limit);
     let mut start = BytesMut::new();
     start.put_i16(columns.ok_or(ExtractError::TooManyFields { count, limit })?);
     start.put_i32(16);
@@ -248,7 +206,18 @@ fn tuple_start(rows: &RowsSpec, context: RowContext) -> Result<Vec<u8>, ExtractE
             start.put_i32(i32::try_from(entity.len()).expect("an entity's id is short"));
             start.put_slice(entity.as_bytes());
         }
-        None => start.put_i32(-1),
+        None => encode::null(&mut start),
+    }
+    let reading = Reading::default();
+    for EntityValue { field_type, value } in context.entity_values {
+        let Some(value) = value else {
+            encode::null(&mut start);
+            continue;
+        };
+        let target = Target { field_type, reading: &reading };
+        encode::cell(target, &value, true, &mut start).map_err(|Misfit(reason)| {
+            ExtractError::EntityValue { value, reason: reason.into_owned() }
+        })?;
     }
     Ok(start.to_vec())
 }

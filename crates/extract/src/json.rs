@@ -5,6 +5,7 @@
 //! the text and without a panic, but what it returns means nothing.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 /// A value as the text it is written in, without space around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,20 @@ impl<'b> Json<'b> {
         Elements { text: self.text, at: 1 }
     }
 
+    /// The members of an object. A first pass finds the names that come twice.
+    pub(crate) fn members(self) -> Members<'b> {
+        let mut pass = Members { text: self.text, at: 1, overridden: HashSet::new() };
+        let mut seen = HashMap::new();
+        let mut overridden = HashSet::new();
+        while let Some((start, member)) = pass.next_at() {
+            // A name no text can hold, half a surrogate pair, is told apart as it is written.
+            let quoted = member.name.quoted();
+            let name = unescape(quoted).unwrap_or(Cow::Borrowed(quoted));
+            overridden.extend(seen.insert(name, start));
+        }
+        Members { text: self.text, at: 1, overridden }
+    }
+
     /// The text between the quotes of a string, escapes and all.
     pub(crate) fn quoted(self) -> &'b str {
         self.text.get(1..self.text.len().saturating_sub(1)).unwrap_or_default()
@@ -90,6 +105,49 @@ impl<'b> Iterator for Elements<'b> {
         let start = next_item(bytes, self.at)?;
         self.at = value_end(bytes, start);
         Some(Json { text: self.text.get(start..self.at)? })
+    }
+}
+
+/// A member of an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'b> {
+    /// Its name as a string, quotes and all.
+    pub(crate) name: Json<'b>,
+    /// Its value.
+    pub(crate) value: Json<'b>,
+}
+
+/// The members of an object, one after the other; of several with one name the last.
+#[derive(Debug, Clone)]
+pub(crate) struct Members<'b> {
+    text: &'b str,
+    at: usize,
+    /// Where the names start that come again later.
+    overridden: HashSet<usize>,
+}
+
+impl<'b> Members<'b> {
+    fn next_at(&mut self) -> Option<(usize, Member<'b>)> {
+        let bytes = self.text.as_bytes();
+        let start = next_item(bytes, self.at)?;
+        let name_end = string_end(bytes, start);
+        let value = member_value(bytes, name_end);
+        self.at = value_end(bytes, value);
+        let name = Json { text: self.text.get(start..name_end)? };
+        Some((start, Member { name, value: Json { text: self.text.get(value..self.at)? } }))
+    }
+}
+
+impl<'b> Iterator for Members<'b> {
+    type Item = Member<'b>;
+
+    fn next(&mut self) -> Option<Member<'b>> {
+        loop {
+            let (start, member) = self.next_at()?;
+            if self.overridden.is_empty() || !self.overridden.contains(&start) {
+                return Some(member);
+            }
+        }
     }
 }
 
@@ -300,6 +358,15 @@ mod tests {
             ["1", "\"a,]\\\"\"", "[2,[3]]", "{\"k\":\"}\"}", "null", "true", "-0.5e+3"]
         );
         assert_eq!(Json::checked("[ ]").elements().count(), 0);
+    }
+
+    #[test]
+    fn the_last_of_two_members_counts() {
+        let text = r#"{ "a" : 1, "b":[2] , "\u0061": 3 }"#;
+        let members = Json::checked(text).members();
+        let found: Vec<_> = members.map(|m| (m.name.text(), m.value.text())).collect();
+        assert_eq!(found, [("\"b\"", "[2]"), ("\"\\u0061\"", "3")]);
+        assert_eq!(Json::checked("{}").members().count(), 0);
     }
 
     #[test]

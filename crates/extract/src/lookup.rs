@@ -60,6 +60,11 @@ impl<'p> Lookup<'p> {
         slot
     }
 
+    /// Whether it looks for nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots == 0
+    }
+
     /// Fills `found` with the value each path names in `value`.
     pub(crate) fn find<'b>(&self, value: Json<'b>, found: &mut Found<'b>) {
         found.clear();

@@ -1,53 +1,147 @@
 //! The place or places the rows of a body are at, and the text of paths.
 //!
 //! In: the `at` of a source and a checked body. Out: the values it matches, each with its normalized
-//! path (RFC 9535, section 2.7). Deliberately absent: fields; see [`crate::layout`].
+//! path (RFC 9535, section 2.7) and the values around it. Deliberately absent: fields; see
+//! [`crate::layout`].
+//!
+//! Three ways, the quickest that can answer: names and indexes in one pass, wildcards by walking the
+//! text, and only filters, slices and descendants from a parsed copy.
 
 use std::fmt::Write;
 
-use daymark_plan::{JsonPath, Step};
+use daymark_plan::{JsonPath, Segment, Step};
 
 use crate::error::ExtractError;
-use crate::json::{Json, Kind};
+use crate::json::{self, Json, Kind};
 use crate::lookup::Lookup;
 
 /// A value that holds rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place<'b> {
     /// The value.
     pub(crate) value: Json<'b>,
-    /// Where it is in the body.
-    pub(crate) path: String,
+    /// Where it is in the body, from the root.
+    pub(crate) steps: Vec<Step>,
+    /// The values around it, the nearest first; as many as were asked for and there are.
+    pub(crate) above: Vec<Json<'b>>,
 }
 
-/// Every place `path` matches in the body whose root value is `root`; none is not an error here.
-pub(crate) fn places<'b>(path: &JsonPath, root: Json<'b>) -> Result<Vec<Place<'b>>, ExtractError> {
-    let several;
-    let locations: &[Vec<Step>] = if let Some(steps) = path.steps() {
-        &[steps.to_vec()]
-    } else {
-        several = locations(path, root)?;
-        &several
-    };
+impl Place<'_> {
+    /// Its path from the root.
+    pub(crate) fn path(&self) -> String {
+        path_text("$", &self.steps)
+    }
+
+    /// The path of the value `levels` around it.
+    pub(crate) fn path_above(&self, levels: usize) -> String {
+        path_text("$", &self.steps[..self.steps.len().saturating_sub(levels)])
+    }
+
+    /// The names on the way to it, the last one first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().rev().filter_map(|step| match step {
+            Step::Name(name) => Some(name.as_str()),
+            Step::Index(_) => None,
+        })
+    }
+}
+
+/// Every place `path` matches in the body whose root value is `root`, each with `levels` of the
+/// values around it; none is not an error here.
+pub(crate) fn places<'b>(
+    path: &JsonPath,
+    levels: usize,
+    root: Json<'b>,
+) -> Result<Vec<Place<'b>>, ExtractError> {
+    if let Some(steps) = path.steps() {
+        return Ok(look_up(vec![steps.to_vec()], levels, root));
+    }
+    if let Some(segments) = path.segments() {
+        let mut walk = Walk { levels, steps: Vec::new(), around: Vec::new(), found: Vec::new() };
+        walk.on(segments, root);
+        return Ok(walk.found);
+    }
+    Ok(look_up(locations(path, root)?, levels, root))
+}
+
+/// The values of locations, in one pass.
+fn look_up(locations: Vec<Vec<Step>>, levels: usize, root: Json<'_>) -> Vec<Place<'_>> {
     let mut lookup = Lookup::new();
-    for steps in locations {
-        lookup.add(steps);
+    for steps in &locations {
+        for up in 0..=levels.min(steps.len()) {
+            lookup.add(&steps[..steps.len() - up]);
+        }
     }
     let mut found = Vec::new();
     lookup.find(root, &mut found);
-    let places = found
-        .into_iter()
-        .zip(locations)
-        .filter_map(|(value, steps)| Some(Place { value: value?, path: path_text("$", steps) }));
-    Ok(places.collect())
+    let mut found = found.into_iter();
+    let places = locations.into_iter().filter_map(|steps| {
+        let mut values = found.by_ref().take(1 + levels.min(steps.len()));
+        let value = values.next().flatten();
+        let above = values.flatten().collect();
+        Some(Place { value: value?, steps, above })
+    });
+    places.collect()
 }
 
-/// Whether `path` matches something other than null.
-pub(crate) fn matches_value(path: &JsonPath, root: Json<'_>) -> Result<bool, ExtractError> {
-    Ok(places(path, root)?.iter().any(|place| place.value.kind() != Kind::Null))
+/// The places of a path with wildcards, found on the way through the text.
+struct Walk<'b> {
+    levels: usize,
+    steps: Vec<Step>,
+    around: Vec<Json<'b>>,
+    found: Vec<Place<'b>>,
 }
 
-/// The locations a path with wildcards, filters, slices or descendants matches.
+impl<'b> Walk<'b> {
+    fn on(&mut self, segments: &[Segment], value: Json<'b>) {
+        let Some((segment, rest)) = segments.split_first() else {
+            let above = self.around.iter().rev().take(self.levels).copied().collect();
+            self.found.push(Place { value, steps: self.steps.clone(), above });
+            return;
+        };
+        self.around.push(value);
+        match (segment, value.kind()) {
+            (Segment::Every, Kind::Array) => {
+                for (index, element) in value.elements().enumerate() {
+                    self.into(Step::Index(index), rest, element);
+                }
+            }
+            (Segment::One(Step::Index(index)), Kind::Array) => {
+                if let Some(element) = value.elements().nth(*index) {
+                    self.into(Step::Index(*index), rest, element);
+                }
+            }
+            (Segment::Every, Kind::Object) => {
+                for member in value.members() {
+                    // A name no text can hold has no path.
+                    if let Ok(name) = json::unescape(member.name.quoted()) {
+                        self.into(Step::Name(name.into_owned()), rest, member.value);
+                    }
+                }
+            }
+            (Segment::One(Step::Name(name)), Kind::Object) => {
+                let mut lookup = Lookup::new();
+                let step = [Step::Name(name.clone())];
+                lookup.add(&step);
+                let mut found = Vec::new();
+                lookup.find(value, &mut found);
+                if let Some(Some(member)) = found.first() {
+                    self.into(Step::Name(name.clone()), rest, *member);
+                }
+            }
+            _ => {}
+        }
+        self.around.pop();
+    }
+
+    fn into(&mut self, step: Step, rest: &[Segment], value: Json<'b>) {
+        self.steps.push(step);
+        self.on(rest, value);
+        self.steps.pop();
+    }
+}
+
+/// The locations a path with filters, slices or descendants matches.
 fn locations(path: &JsonPath, root: Json<'_>) -> Result<Vec<Vec<Step>>, ExtractError> {
     let tree: serde_json::Value = serde_json::from_str(root.text()).map_err(|error| {
         ExtractError::Unsearchable { path: path.text().to_owned(), reason: error.to_string() }
@@ -92,8 +186,8 @@ mod tests {
 
     fn found(path: &str, text: &str) -> Vec<(String, String)> {
         let path = JsonPath::parse(path).unwrap();
-        let places = places(&path, Json::checked(text)).unwrap();
-        places.into_iter().map(|place| (place.path, place.value.text().to_owned())).collect()
+        let places = places(&path, 0, Json::checked(text)).unwrap();
+        places.into_iter().map(|place| (place.path(), place.value.text().to_owned())).collect()
     }
 
     #[test]
@@ -110,5 +204,27 @@ mod tests {
             ]
         );
         assert_eq!(found("$[?@.x == 0]", text), [("$[1]".into(), r#"{"x":0}"#.into())]);
+    }
+
+    #[test]
+    fn the_three_ways_give_the_same_places_with_what_is_around_them() {
+        let text = r#"{"a":[{"id":1,"b":{"x":[1],"y":[2]}},{"id":2},{"id":3,"b":{"z":[3]}}]}"#;
+        let all = |path: &str, levels| {
+            let path = JsonPath::parse(path).unwrap();
+            let places = places(&path, levels, Json::checked(text)).unwrap();
+            let shown = places.into_iter().map(|place| {
+                let above: Vec<String> = place.above.iter().map(|v| v.text().to_owned()).collect();
+                (place.path(), place.value.text().to_owned(), above)
+            });
+            shown.collect::<Vec<_>>()
+        };
+        for levels in 0..6 {
+            let walked = all("$.a[*].b.*", levels);
+            assert_eq!(walked.len(), 3);
+            assert_eq!(walked[0].2.len(), levels.min(4));
+            // A slice of everything is answered from the tree.
+            assert_eq!(walked, all("$.a[0:].b.*", levels));
+            assert_eq!(walked[2..], all("$.a[2].b.z", levels));
+        }
     }
 }

@@ -12,30 +12,49 @@ pub enum Step {
     Index(usize),
 }
 
+/// One step of a path that needs no filter, slice or descendant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// At most one place.
+    One(Step),
+    /// `*`: every member of an object, every element of an array.
+    Every,
+}
+
 /// A checked JSON path.
 #[derive(Debug, Clone)]
 pub struct JsonPath {
     text: String,
     from_root: bool,
     query: serde_json_path::JsonPath,
+    segments: Option<Vec<Segment>>,
     steps: Option<Vec<Step>>,
 }
 
 impl JsonPath {
-    /// Parses a path. A text that does not start with `$` is relative to the place its rows are at.
+    /// Parses a path. A text that does not start with `$` is relative to the place it is used at;
+    /// that place itself is `@`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let from_root = text.starts_with('$');
+        let relative = text.strip_prefix('@').unwrap_or(text);
         let absolute = if from_root {
             text.to_owned()
-        } else if text.is_empty() || text.starts_with(['.', '[']) {
-            format!("${text}")
+        } else if relative.is_empty() || relative.starts_with(['.', '[']) {
+            format!("${relative}")
         } else {
-            format!("$.{text}")
+            format!("$.{relative}")
         };
         let query = serde_json_path::JsonPath::parse(&absolute)
             .map_err(|error| error.message().to_owned())?;
-        let steps = plain_steps(&absolute[1..]);
-        Ok(Self { text: text.to_owned(), from_root, query, steps })
+        let segments = plain_segments(&absolute[1..]);
+        let steps = segments.as_deref().and_then(|segments| {
+            let steps = segments.iter().map(|segment| match segment {
+                Segment::One(step) => Some(step.clone()),
+                Segment::Every => None,
+            });
+            steps.collect()
+        });
+        Ok(Self { text: text.to_owned(), from_root, query, segments, steps })
     }
 
     /// The path as it was written.
@@ -53,24 +72,32 @@ impl JsonPath {
         self.steps.as_deref()
     }
 
+    /// The segments, when the path is made of names, indexes and wildcards only.
+    pub fn segments(&self) -> Option<&[Segment]> {
+        self.segments.as_deref()
+    }
+
     /// The full RFC 9535 query, for paths that may match several places.
     pub fn query(&self) -> &serde_json_path::JsonPath {
         &self.query
     }
 }
 
-/// The steps of a path that uses nothing but `.name`, `['name']`, `["name"]` without escapes and
-/// `[0]`; `None` for anything richer. The text has been accepted by the full parser before.
-fn plain_steps(mut rest: &str) -> Option<Vec<Step>> {
-    let mut steps = Vec::new();
+/// The segments of a path that uses nothing but `.name`, `['name']`, `["name"]` without escapes,
+/// `[0]`, `.*` and `[*]`; `None` for anything richer. The full parser has accepted the text before.
+fn plain_segments(mut rest: &str) -> Option<Vec<Segment>> {
+    let mut segments = Vec::new();
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix('.') {
             let end = after.find(['.', '[']).unwrap_or(after.len());
             let (name, tail) = after.split_at(end);
-            if name.is_empty() || name == "*" || name.contains(char::is_whitespace) {
+            if name.is_empty() || name.contains(char::is_whitespace) {
                 return None;
             }
-            steps.push(Step::Name(name.to_owned()));
+            segments.push(match name {
+                "*" => Segment::Every,
+                name => Segment::One(Step::Name(name.to_owned())),
+            });
             rest = tail;
         } else {
             let after = rest.strip_prefix('[')?;
@@ -79,16 +106,19 @@ fn plain_steps(mut rest: &str) -> Option<Vec<Step>> {
                 if name.contains('\\') {
                     return None;
                 }
-                steps.push(Step::Name(name.to_owned()));
+                segments.push(Segment::One(Step::Name(name.to_owned())));
                 rest = tail.strip_prefix(']')?;
             } else {
                 let (index, tail) = after.split_once(']')?;
-                steps.push(Step::Index(index.parse().ok()?));
+                segments.push(match index {
+                    "*" => Segment::Every,
+                    index => Segment::One(Step::Index(index.parse().ok()?)),
+                });
                 rest = tail;
             }
         }
     }
-    Some(steps)
+    Some(segments)
 }
 
 #[cfg(test)]
@@ -115,6 +145,23 @@ mod tests {
         for text in ["$[*]", "$..name", "$.a[?@.b > 1]", "$.a[-1]", "$.a[0,1]", "$['a\\'b']"] {
             assert!(JsonPath::parse(text).unwrap().steps().is_none(), "{text}");
         }
+        for text in ["$..name", "$.a[?@.b > 1]", "$.a[-1]", "$.a[0,1]", "$['a\\'b']", "$[ * ]"] {
+            assert!(JsonPath::parse(text).unwrap().segments().is_none(), "{text}");
+        }
+        let path = JsonPath::parse("$[*].a.*").unwrap();
+        assert_eq!(
+            path.segments().unwrap(),
+            [Segment::Every, Segment::One(name("a")), Segment::Every]
+        );
+    }
+
+    #[test]
+    fn the_place_itself_is_an_at_sign() {
+        for text in ["@", ""] {
+            let path = JsonPath::parse(text).unwrap();
+            assert_eq!((path.steps().unwrap(), path.is_from_root()), ([].as_slice(), false));
+        }
+        assert_eq!(JsonPath::parse("@.a").unwrap().steps().unwrap(), [name("a")]);
     }
 
     #[test]

@@ -27,12 +27,15 @@ pub use cause::{causes, one_line};
 pub use clock::Clock;
 pub use digest::{hex, sha256_hex};
 pub use folder::{Environment, Plan, load};
-pub use json_path::{JsonPath, Step};
+pub use json_path::{JsonPath, Segment, Step};
 pub use mart::Mart;
 pub use model::{Column, Model, Write};
 pub use page::{Block, Chart, ChartKind, NamedQuery, Page, Tile, ValueFormat};
 pub use problem::{PlanError, Problem, did_you_mean};
-pub use rows::{Field, FieldType, Layout, RowsSpec, SYSTEM_COLUMNS};
+pub use rows::{
+    ColumnRef, CsvFormat, Field, FieldPlace, FieldType, GridHeader, Layout, Reading, RowsSpec,
+    SYSTEM_COLUMNS,
+};
 pub use schedule::{Calendar, DataDateRule, Schedule};
 pub use settings::{Dashboard, DatabaseUrl, RawUrl, Secret, Settings};
 pub use source::{

@@ -5,11 +5,11 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{BadValue, Candidate, Mapping, PlacedField, Row, encode_value};
+use super::mapping::{Candidate, Here, Mapping, PlacedField, RowAt, Value};
+use super::{BadValue, Row};
 use crate::encode;
 use crate::error::ExtractError;
 use crate::json::{Elements, Json, Kind};
-use crate::lookup::Found;
 use crate::place::Place;
 
 /// The rows of every place.
@@ -17,14 +17,14 @@ use crate::place::Place;
 pub(crate) struct Columns<'b> {
     mapping: Mapping<'b>,
     places: std::vec::IntoIter<Place<'b>>,
+    here: Here<'b>,
     table: Option<Table<'b>>,
-    found: Found<'b>,
+    found: RowAt<'b>,
 }
 
-/// One place: its columns, and how far they are read.
+/// The columns of the place that is here, and how far they are read.
 #[derive(Debug)]
 struct Table<'b> {
-    place: Place<'b>,
     columns: Vec<Column<'b>>,
     row: u64,
     rows: u64,
@@ -38,40 +38,49 @@ enum Column<'b> {
     /// The same for every row, written once.
     Repeated(Vec<u8>),
     /// The same for every row, and it does not fit.
-    Unfit { value: Json<'b>, candidate: Candidate<'b> },
+    Unfit(Box<BadValue>),
+    /// The number of the row.
+    Ordinal,
 }
 
 impl<'b> Columns<'b> {
     /// Finds the fields of every place, so that a body is refused before its first row is written.
     pub(super) fn open(mapping: Mapping<'b>, places: Vec<Place<'b>>) -> Result<Self, ExtractError> {
-        let mut found = Vec::new();
-        let mut places = places.into_iter();
-        let table = match places.next() {
-            Some(place) => Some(Table::open(&mapping, place, &mut found)?),
-            None => None,
-        };
+        let mut found = RowAt::default();
+        let mut here = Here::default();
         // The others are checked now and opened again when their turn comes: thousands of places
         // must not hold their columns all at once.
-        for place in places.as_slice() {
-            let again = Place { value: place.value, path: place.path.clone() };
-            Table::open(&mapping, again, &mut found)?;
+        for place in places.iter().skip(1) {
+            mapping.enter(place.clone(), &mut here);
+            Table::open(&mapping, place.value, &here, &mut found)?;
         }
-        Ok(Self { mapping, places, table, found })
+        let mut columns = Self { mapping, places: places.into_iter(), here, table: None, found };
+        columns.next_table()?;
+        Ok(columns)
+    }
+
+    fn next_table(&mut self) -> Result<(), ExtractError> {
+        self.table = match self.places.next() {
+            Some(place) => {
+                let value = place.value;
+                self.mapping.enter(place, &mut self.here);
+                Some(Table::open(&self.mapping, value, &self.here, &mut self.found)?)
+            }
+            None => None,
+        };
+        Ok(())
     }
 
     pub(super) fn next_row(&mut self, out: &mut BytesMut) -> Result<Row, ExtractError> {
         loop {
             let Some(table) = &mut self.table else { return Ok(Row::End) };
             if table.row < table.rows {
-                return Ok(match table.next_row(&self.mapping.fields, out) {
+                return Ok(match table.next_row(&self.mapping.fields, &self.here, out) {
                     Ok(()) => Row::Good,
                     Err(bad) => Row::Bad(bad),
                 });
             }
-            self.table = match self.places.next() {
-                Some(place) => Some(Table::open(&self.mapping, place, &mut self.found)?),
-                None => None,
-            };
+            self.next_table()?;
         }
     }
 }
@@ -79,28 +88,39 @@ impl<'b> Columns<'b> {
 impl<'b> Table<'b> {
     fn open(
         mapping: &Mapping<'b>,
-        place: Place<'b>,
-        found: &mut Found<'b>,
+        value: Json<'b>,
+        here: &Here<'b>,
+        found: &mut RowAt<'b>,
     ) -> Result<Self, ExtractError> {
-        mapping.from_place.find(place.value, found);
+        let path = || here.place.as_ref().map(Place::path).unwrap_or_default();
+        mapping.find(value, found);
         let mut columns = Vec::with_capacity(mapping.fields.len());
         let mut lengths = Vec::new();
         let mut any = false;
         for field in &mapping.fields {
-            let Some((value, candidate)) = mapping.pick(field, found) else {
+            if matches!(field.candidates.first(), Some(Candidate::Ordinal)) {
+                columns.push(Column::Ordinal);
+                continue;
+            }
+            let Some((value, candidate)) = mapping.pick(field, here, found) else {
                 if !field.field.optional {
-                    return Err(field.missing(&place.path));
+                    return Err(field.missing(here, &path()));
                 }
                 columns.push(Column::null());
                 continue;
             };
-            any = true;
-            if value.kind() == Kind::Array {
-                let elements = value.elements();
-                lengths.push((field, elements.clone().map(|_| 1_u64).sum()));
-                columns.push(Column::Each { elements, candidate });
-            } else {
-                columns.push(Column::repeated(field, value, candidate));
+            match value {
+                Value::Json(array) if array.kind() == Kind::Array => {
+                    any = true;
+                    let elements = array.elements();
+                    lengths.push((field, elements.clone().map(|_| 1_u64).sum()));
+                    columns.push(Column::Each { elements, candidate });
+                }
+                _ => {
+                    any |= matches!(value, Value::Json(_));
+                    let path = || candidate.path(here, &path());
+                    columns.push(Column::repeated(field, value, path));
+                }
             }
         }
         let rows = match lengths.first() {
@@ -113,15 +133,20 @@ impl<'b> Table<'b> {
                 .into_iter()
                 .map(|(field, length)| (field.field.name.clone(), length))
                 .collect();
-            return Err(ExtractError::UnequalLengths { place: place.path, lengths });
+            return Err(ExtractError::UnequalLengths { place: path(), lengths });
         }
-        Ok(Self { place, columns, row: 0, rows })
+        Ok(Self { columns, row: 0, rows })
     }
 
-    fn next_row(&mut self, fields: &[PlacedField<'b>], out: &mut BytesMut) -> Result<(), BadValue> {
+    fn next_row(
+        &mut self,
+        fields: &[PlacedField<'b>],
+        here: &Here<'b>,
+        out: &mut BytesMut,
+    ) -> Result<(), BadValue> {
         let row = self.row;
         self.row += 1;
-        let place = &self.place.path;
+        let place = || here.place.as_ref().map(Place::path).unwrap_or_default();
         let mut outcome = Ok(());
         for (column, field) in self.columns.iter_mut().zip(fields) {
             match column {
@@ -129,14 +154,20 @@ impl<'b> Table<'b> {
                     // Also behind a bad value: every column goes on to its next element.
                     let value = elements.next().unwrap_or(Json::checked("null"));
                     if outcome.is_ok() {
-                        let path = || format!("{}[{row}]", candidate.path(place));
-                        outcome = encode_value(field, value, path, out);
+                        let path = || format!("{}[{row}]", candidate.path(here, &place()));
+                        outcome = field.write(Value::Json(value), path, out);
                     }
                 }
                 Column::Repeated(bytes) => out.put_slice(bytes),
-                Column::Unfit { value, candidate } => {
+                Column::Unfit(bad) => {
                     if outcome.is_ok() {
-                        outcome = encode_value(field, *value, || candidate.path(place), out);
+                        outcome = Err(BadValue::clone(bad));
+                    }
+                }
+                Column::Ordinal => {
+                    if outcome.is_ok() {
+                        let path = || format!("{}, row {row}", place());
+                        outcome = field.write(Value::Count(row + 1), path, out);
                     }
                 }
             }
@@ -145,18 +176,22 @@ impl<'b> Table<'b> {
     }
 }
 
-impl<'b> Column<'b> {
+impl Column<'_> {
     fn null() -> Self {
         let mut bytes = BytesMut::new();
         encode::null(&mut bytes);
         Self::Repeated(bytes.to_vec())
     }
 
-    fn repeated(field: &PlacedField<'_>, value: Json<'b>, candidate: Candidate<'b>) -> Self {
+    fn repeated(
+        field: &PlacedField<'_>,
+        value: Value<'_, '_>,
+        path: impl FnOnce() -> String,
+    ) -> Self {
         let mut bytes = BytesMut::new();
-        match encode::value(field.field_type(), value, &mut bytes) {
+        match field.write(value, path, &mut bytes) {
             Ok(()) => Self::Repeated(bytes.to_vec()),
-            Err(_) => Self::Unfit { value, candidate },
+            Err(bad) => Self::Unfit(Box::new(bad)),
         }
     }
 }

@@ -1,133 +1,213 @@
-//! The layout `records`: an array of objects, or a single one, one row each.
+//! The layouts whose rows are values of their own: `records` (objects in an array, or a single one),
+//! `keyed` (the members of an object) and `grid` (arrays in an array).
 //!
-//! In: places that are arrays of objects or objects. Out: a row per object. Deliberately absent:
-//! objects keyed by a value (`keyed`), which are a layout of their own.
+//! In: places that hold such rows. Out: the rows, in the order of the body. Deliberately absent:
+//! where fields are in a row; see [`super::mapping`].
 
 use bytes::BytesMut;
+use daymark_plan::{Layout, RowsSpec, Step};
 
-use super::{BadValue, Mapping, Row, VALUE_SHOWN, encode_value};
-use crate::encode;
+use super::grid::{self, Names};
+use super::mapping::{Here, Mapping, RowAt};
+use super::{BadValue, Row, VALUE_SHOWN};
 use crate::error::{ExtractError, excerpt};
-use crate::json::{Elements, Json, Kind};
-use crate::lookup::Found;
-use crate::place::Place;
+use crate::json::{self, Elements, Json, Kind, Members};
+use crate::place::{Place, path_text};
 
 /// The rows of every place.
 #[derive(Debug)]
 pub(crate) struct Records<'b> {
+    layout: Layout,
     mapping: Mapping<'b>,
+    names: Names,
     places: std::vec::IntoIter<Place<'b>>,
+    here: Here<'b>,
     list: Option<List<'b>>,
-    found: Found<'b>,
+    row: RowAt<'b>,
 }
 
-/// One place, and how far it is read.
+/// The rows of the place that is here, and how far they are read.
 #[derive(Debug)]
 struct List<'b> {
-    path: String,
-    records: Source<'b>,
-    row: u64,
+    rows: Source<'b>,
+    /// How many cells a row must have, where that is known.
+    width: Option<usize>,
+    /// The elements that are no rows: a header.
+    before: u64,
 }
 
 #[derive(Debug)]
 enum Source<'b> {
-    Array(Elements<'b>),
-    Object(Option<Json<'b>>),
+    Elements(Elements<'b>),
+    One(Option<Json<'b>>),
+    Members(Members<'b>),
 }
 
 impl<'b> Records<'b> {
-    pub(super) fn open(mapping: Mapping<'b>, places: Vec<Place<'b>>) -> Result<Self, ExtractError> {
+    pub(super) fn open(
+        spec: &'b RowsSpec,
+        mapping: Mapping<'b>,
+        places: Vec<Place<'b>>,
+        root: Json<'b>,
+    ) -> Result<Self, ExtractError> {
+        let layout = spec.layout;
         for place in &places {
             let kind = place.value.kind();
-            if !matches!(kind, Kind::Array | Kind::Object) {
-                let found = kind.with_article();
-                return Err(ExtractError::NotRecords { place: place.path.clone(), found });
-            }
+            let wanted = match layout {
+                Layout::Keyed if kind != Kind::Object => "an object",
+                Layout::Grid if kind != Kind::Array => "an array of arrays",
+                Layout::Records if !matches!(kind, Kind::Array | Kind::Object) => {
+                    "an array of objects"
+                }
+                _ => continue,
+            };
+            let (place, found) = (place.path(), kind.with_article());
+            return Err(ExtractError::NotRows { place, layout: layout.word(), wanted, found });
         }
         // What can only stand at the root is missing from the response, not from a record.
+        let nowhere = (Here::default(), RowAt::default());
         for field in &mapping.fields {
-            let root_only = field.candidates.iter().all(|candidate| candidate.from_root);
-            if root_only && !field.field.optional && mapping.pick(field, &Vec::new()).is_none() {
-                return Err(field.missing("$"));
+            let root_only = field.candidates.iter().all(super::mapping::Candidate::is_from_root);
+            let found = mapping.pick(field, &nowhere.0, &nowhere.1).is_some();
+            if root_only && !field.field.optional && !found {
+                return Err(field.missing(&nowhere.0, "$"));
             }
         }
-        let mut places = places.into_iter();
-        let list = places.next().map(List::open);
-        Ok(Self { mapping, places, list, found: Vec::new() })
+        let names = match layout {
+            Layout::Grid => Names::of(&spec.grid, root)?,
+            _ => Names::None,
+        };
+        let mut here = Here::default();
+        if names == Names::FirstRow {
+            for place in &places {
+                header(&mapping, place, &mut here)?;
+            }
+        } else if layout == Layout::Grid {
+            let names =
+                if let Names::Known(names) = &names { Some(names.as_slice()) } else { None };
+            here.positions = grid::positions(&mapping, names)?;
+        }
+        let row = RowAt::default();
+        let mut records =
+            Self { layout, mapping, names, places: places.into_iter(), here, list: None, row };
+        records.next_list()?;
+        Ok(records)
     }
 
-    pub(super) fn next_row(&mut self, out: &mut BytesMut) -> Row {
-        loop {
-            let Some(list) = &mut self.list else { return Row::End };
-            if let Some((record, row)) = list.next() {
-                return match self.mapping.record(record, list, row, &mut self.found, out) {
-                    Ok(()) => Row::Good,
-                    Err(bad) => Row::Bad(bad),
-                };
+    fn next_list(&mut self) -> Result<(), ExtractError> {
+        self.row.ordinal = 0;
+        let Some(place) = self.places.next() else {
+            self.list = None;
+            return Ok(());
+        };
+        let width = match &self.names {
+            Names::None => None,
+            Names::Known(names) => Some(names.len()),
+            Names::FirstRow => Some(header(&self.mapping, &place, &mut self.here)?),
+        };
+        let rows = match (self.layout, place.value.kind()) {
+            (Layout::Keyed, _) => Source::Members(place.value.members()),
+            (_, Kind::Array) => {
+                let mut elements = place.value.elements();
+                if self.names == Names::FirstRow {
+                    elements.next();
+                }
+                Source::Elements(elements)
             }
-            self.list = self.places.next().map(List::open);
+            _ => Source::One(Some(place.value)),
+        };
+        self.list = Some(List { rows, width, before: u64::from(self.names == Names::FirstRow) });
+        self.mapping.enter(place, &mut self.here);
+        Ok(())
+    }
+
+    pub(super) fn next_row(&mut self, out: &mut BytesMut) -> Result<Row, ExtractError> {
+        loop {
+            let Some(list) = &mut self.list else { return Ok(Row::End) };
+            let Some(value) = list.next(&mut self.row) else {
+                self.next_list()?;
+                continue;
+            };
+            self.row.ordinal += 1;
+            let fits = match self.layout {
+                Layout::Records if value.kind() != Kind::Object => {
+                    Err(format!("expected an object, found {}", value.kind().with_article()))
+                }
+                Layout::Grid if value.kind() != Kind::Array => {
+                    Err(format!("expected an array, found {}", value.kind().with_article()))
+                }
+                Layout::Grid => {
+                    self.row.cells.clear();
+                    self.row.cells.extend(value.elements());
+                    let found = self.row.cells.len();
+                    match list.width {
+                        Some(width) if width != found => {
+                            Err(format!("expected {width} cells, found {found}"))
+                        }
+                        _ => Ok(()),
+                    }
+                }
+                _ => Ok(()),
+            };
+            if let Err(reason) = fits {
+                let value = excerpt(value.text(), VALUE_SHOWN);
+                let path = list.path(&self.here, &self.row);
+                return Ok(Row::Bad(BadValue { field: String::new(), path, value, reason }));
+            }
+            self.mapping.find(value, &mut self.row);
+            let path = || list.path(&self.here, &self.row);
+            return Ok(match self.mapping.write(&self.here, &self.row, path, out) {
+                Ok(()) => Row::Good,
+                Err(bad) => Row::Bad(bad),
+            });
         }
     }
 }
 
-impl<'b> Mapping<'b> {
-    fn record(
-        &self,
-        record: Json<'b>,
-        list: &List<'b>,
-        row: u64,
-        found: &mut Found<'b>,
-        out: &mut BytesMut,
-    ) -> Result<(), BadValue> {
-        if record.kind() != Kind::Object {
-            return Err(BadValue {
-                field: String::new(),
-                path: list.path_of(row),
-                value: excerpt(record.text(), VALUE_SHOWN),
-                reason: format!("expected an object, found {}", record.kind().with_article()),
-            });
-        }
-        self.from_place.find(record, found);
-        for field in &self.fields {
-            match self.pick(field, found) {
-                Some((value, candidate)) => {
-                    encode_value(field, value, || candidate.path(&list.path_of(row)), out)?;
-                }
-                None if field.field.optional => encode::null(out),
-                None => {
-                    let path = field.candidates.first();
-                    let path = path.map(|path| path.path(&list.path_of(row))).unwrap_or_default();
-                    return Err(field.bad(path, None, "missing"));
-                }
-            }
-        }
-        Ok(())
+/// Reads the header of a place, sets the positions of its columns and returns how many it has. A
+/// place without any row has no header either, and needs none.
+fn header<'b>(
+    mapping: &Mapping<'b>,
+    place: &Place<'b>,
+    here: &mut Here<'b>,
+) -> Result<usize, ExtractError> {
+    let Some(first) = place.value.elements().next() else { return Ok(0) };
+    let path = || format!("{}[0]", place.path());
+    if first.kind() != Kind::Array {
+        let found = first.kind().with_article().to_owned();
+        return Err(ExtractError::NotHeader { path: path(), found });
     }
+    let names = grid::names(first.elements(), path)?;
+    here.positions = grid::positions(mapping, Some(&names))?;
+    Ok(names.len())
 }
 
 impl<'b> List<'b> {
-    fn open(place: Place<'b>) -> Self {
-        let records = match place.value.kind() {
-            Kind::Array => Source::Array(place.value.elements()),
-            _ => Source::Object(Some(place.value)),
-        };
-        Self { path: place.path, records, row: 0 }
+    fn next(&mut self, row: &mut RowAt<'b>) -> Option<Json<'b>> {
+        match &mut self.rows {
+            Source::Elements(elements) => elements.next(),
+            Source::One(record) => record.take(),
+            Source::Members(members) => {
+                let member = members.next()?;
+                row.key = Some(member.name);
+                Some(member.value)
+            }
+        }
     }
 
-    fn next(&mut self) -> Option<(Json<'b>, u64)> {
-        let record = match &mut self.records {
-            Source::Array(elements) => elements.next()?,
-            Source::Object(record) => record.take()?,
-        };
-        let row = self.row;
-        self.row += 1;
-        Some((record, row))
-    }
-
-    fn path_of(&self, row: u64) -> String {
-        match self.records {
-            Source::Array(_) => format!("{}[{row}]", self.path),
-            Source::Object(_) => self.path.clone(),
+    /// The path of a row.
+    fn path(&self, here: &Here<'b>, row: &RowAt<'b>) -> String {
+        let place = here.place.as_ref().map(Place::path).unwrap_or_default();
+        match (&self.rows, row.key) {
+            (Source::Members(_), Some(key)) => {
+                let name = json::unescape(key.quoted());
+                let name = name.map_or_else(|_| key.quoted().to_owned(), Into::into);
+                path_text(&place, &[Step::Name(name)])
+            }
+            (Source::Elements(_), _) => {
+                format!("{place}[{}]", row.ordinal.saturating_sub(1) + self.before)
+            }
+            _ => place,
         }
     }
 }

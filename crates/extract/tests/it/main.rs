@@ -3,26 +3,55 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers of tests too")]
 
 mod decode;
+mod encodings;
 mod errors;
+mod families;
+mod keyed_and_grid;
 mod layouts;
+mod probes;
 mod properties;
 mod recorded;
+mod tables;
+mod tables_properties;
 mod types;
 
 use bytes::BytesMut;
 use daymark_extract::{ExtractError, RowContext, Summary};
-use daymark_plan::{Field, FieldType, JsonPath, Layout, RowsSpec};
+use daymark_plan::{ColumnRef, Field, FieldPlace, FieldType, JsonPath, Layout, RowsSpec};
 
-/// A `[rows]` section: a name ending in `?` is an optional field, paths are divided by `|`.
+/// A `[rows]` section: a name ending in `?` is an optional field, places are divided by `|`.
 fn spec(layout: Layout, at: &str, fields: &[(&str, &str, FieldType)]) -> RowsSpec {
-    let path = |text: &str| JsonPath::parse(text).unwrap();
-    let fields = fields.iter().map(|(name, paths, field_type)| Field {
-        name: name.trim_end_matches('?').to_owned(),
-        paths: paths.split('|').map(path).collect(),
-        field_type: *field_type,
-        optional: name.ends_with('?'),
+    let fields = fields.iter().map(|(name, places, field_type)| {
+        let places = places.split('|').map(|text| place(layout, text)).collect();
+        let optional = name.ends_with('?');
+        Field { optional, ..Field::new(name.trim_end_matches('?'), places, *field_type) }
     });
-    RowsSpec { layout, at: path(at), fields: fields.collect() }
+    RowsSpec::new(layout, JsonPath::parse(at).unwrap(), fields.collect())
+}
+
+/// A place: a path, `#` (the ordinal), `key` or `key 2`; of a table a column's name or number.
+fn place(layout: Layout, text: &str) -> FieldPlace {
+    let path = |text: &str| JsonPath::parse(text).unwrap();
+    if text == "#" {
+        return FieldPlace::Ordinal;
+    }
+    if let Some(level) = text.strip_prefix("key") {
+        return FieldPlace::Key(level.trim().parse().unwrap_or(1));
+    }
+    let rest = text.trim_start_matches('^');
+    if rest.len() < text.len() {
+        let levels = u32::try_from(text.len() - rest.len()).unwrap();
+        return FieldPlace::Above { levels, path: path(rest) };
+    }
+    match layout {
+        Layout::Csv | Layout::Grid if !text.starts_with(['$', '@']) => {
+            FieldPlace::Column(match text.parse() {
+                Ok(number) => ColumnRef::Position(number),
+                Err(_) => ColumnRef::Name(text.to_owned()),
+            })
+        }
+        _ => FieldPlace::Path(path(text)),
+    }
 }
 
 fn context() -> RowContext {
@@ -31,6 +60,7 @@ fn context() -> RowContext {
         data_date: jiff::civil::date(2026, 3, 8),
         fetched_at: "2026-03-08T13:00:00.123456Z".parse().unwrap(),
         entity: None,
+        entity_values: Vec::new(),
         first_row: 0,
     }
 }

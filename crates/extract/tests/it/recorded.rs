@@ -101,7 +101,7 @@ fn compare(folder: &str, rows: &RowsSpec, at: &str, required: [&str; 2]) -> (Vec
         assert_eq!(found.len(), length, "{}", file.display());
         for (row, values) in found.iter().enumerate() {
             for (field, value) in rows.fields.iter().zip(values) {
-                let text = field.paths[0].text().replace("[0]", ".0").replace('.', "/");
+                let text = field.places[0].to_string().replace("[0]", ".0").replace('.', "/");
                 let pointer = text.trim_start_matches('$');
                 let expected = expected(&tree, at, pointer, row, field.field_type);
                 assert_eq!(value, &expected, "{} row {row} of {}", field.name, file.display());

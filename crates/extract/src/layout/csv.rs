@@ -1,0 +1,157 @@
+//! The layout `csv`: a table of text.
+//!
+//! In: the text of a body. Out: a row per record behind the header. A record with another number of
+//! cells than the header is set aside. Deliberately absent: taking the text apart; see
+//! [`super::cells`].
+
+use bytes::BytesMut;
+use daymark_plan::{Field, FieldPlace, RowsSpec};
+
+use super::cells::{Cell, Cells};
+use super::grid::{HEADER_SHOWN, position};
+use super::mapping::column_text;
+use super::{BadValue, Row, VALUE_SHOWN};
+use crate::encode::{self, Misfit, Target};
+use crate::error::{ExtractError, excerpt};
+
+/// The records of a body.
+#[derive(Debug)]
+pub(crate) struct Csv<'b> {
+    fields: Vec<CsvField<'b>>,
+    cells: Cells<'b>,
+    record: Vec<Cell>,
+    /// How many cells a record has.
+    width: usize,
+    ordinal: u64,
+}
+
+#[derive(Debug)]
+struct CsvField<'b> {
+    field: &'b Field,
+    source: Source,
+    /// The column for people.
+    column: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Column(usize),
+    Ordinal,
+    Absent,
+}
+
+impl<'b> Csv<'b> {
+    pub(super) fn open(
+        spec: &'b RowsSpec,
+        text: &'b str,
+        mark: usize,
+    ) -> Result<Self, ExtractError> {
+        let mut cells = Cells::new(text, spec.csv, mark);
+        let before = cells.clone();
+        let mut record = Vec::new();
+        let Some(first) = cells.next(&mut record)? else { return Err(ExtractError::Empty) };
+        let width = record.len();
+        let texts: Vec<String> =
+            record.iter().map(|cell| cells.text(*cell).trim().to_owned()).collect();
+        let header = excerpt(first.text, HEADER_SHOWN);
+        let named = spec.csv.header;
+        let mut fields = Vec::with_capacity(spec.fields.len());
+        for field in &spec.fields {
+            let (source, column) = source(field, &texts, named, &header)?;
+            fields.push(CsvField { field, source, column });
+        }
+        let cells = if named { cells } else { before };
+        Ok(Self { fields, cells, record, width, ordinal: 0 })
+    }
+
+    pub(super) fn next_row(&mut self, out: &mut BytesMut) -> Result<Row, ExtractError> {
+        let Some(record) = self.cells.next(&mut self.record)? else { return Ok(Row::End) };
+        self.ordinal += 1;
+        let found = self.record.len();
+        let fits = if record.garbled {
+            Err("text stands behind a closing quote".to_owned())
+        } else if found != self.width {
+            Err(format!("expected {} cells, found {found}", self.width))
+        } else {
+            Ok(())
+        };
+        if let Err(reason) = fits {
+            return Ok(Row::Bad(BadValue {
+                field: String::new(),
+                path: format!("line {}", record.line),
+                value: excerpt(record.text, VALUE_SHOWN),
+                reason,
+            }));
+        }
+        for field in &self.fields {
+            let target =
+                Target { field_type: field.field.field_type, reading: &field.field.reading };
+            let written = match field.source {
+                Source::Absent => {
+                    encode::null(out);
+                    Ok(())
+                }
+                Source::Ordinal => encode::counted(target, self.ordinal, out),
+                Source::Column(at) => {
+                    let cell = self.record[at];
+                    encode::cell(target, &self.cells.text(cell), cell.quoted, out)
+                }
+            };
+            if let Err(Misfit(reason)) = written {
+                let value = match field.source {
+                    Source::Column(at) => self.cells.text(self.record[at]).into_owned(),
+                    _ => self.ordinal.to_string(),
+                };
+                return Ok(Row::Bad(BadValue {
+                    field: field.field.name.clone(),
+                    path: format!("line {}{}", record.line, field.column),
+                    value: excerpt(&value, VALUE_SHOWN),
+                    reason: reason.into_owned(),
+                }));
+            }
+        }
+        Ok(Row::Good)
+    }
+}
+
+/// Where a field is in a record, and how rejects speak of it.
+fn source(
+    field: &Field,
+    first: &[String],
+    named: bool,
+    header: &str,
+) -> Result<(Source, String), ExtractError> {
+    let mut columns = Vec::new();
+    for place in &field.places {
+        match place {
+            FieldPlace::Ordinal => return Ok((Source::Ordinal, String::new())),
+            FieldPlace::Column(column) => {
+                let found = position(column, Some(first)).map_err(|error| match error {
+                    ExtractError::RepeatedColumn { column, .. } => {
+                        ExtractError::RepeatedColumn { column, header: header.to_owned() }
+                    }
+                    other => other,
+                })?;
+                if let Some(at) = found {
+                    let column = match first.get(at).filter(|_| named) {
+                        Some(name) => format!(", column \"{name}\""),
+                        None => format!(", column {}", at + 1),
+                    };
+                    return Ok((Source::Column(at), column));
+                }
+                columns.push(column_text(column));
+            }
+            // A table has no paths; the plan does not let one through.
+            _ => columns.push(format!("at `{place}`")),
+        }
+    }
+    if field.optional {
+        return Ok((Source::Absent, String::new()));
+    }
+    Err(ExtractError::MissingColumn {
+        field: field.name.clone(),
+        columns,
+        named,
+        header: header.to_owned(),
+    })
+}
