@@ -1,11 +1,61 @@
 //! What is asked of AWS beside the raw store: secrets.
 //!
-//! In: the name of a secret. Out: its value. Deliberately absent: writing any.
+//! In: the name of a secret. Out: its value, from Secrets Manager (`GetSecretValue`), or from SSM's
+//! parameter store (`GetParameter`) where the name starts with `/`. Two requests that `object_store`'s
+//! signer can sign do not need two SDKs. Deliberately absent: writing any.
 
-use daymark_plan::Environment;
+use bytes::Bytes;
+use serde_json::{Value, json};
 
-/// A secret of Secrets Manager, or of SSM's parameter store where the name starts with `/`.
-#[expect(clippy::unused_async, reason = "it will ask AWS")]
-pub(crate) async fn secret(_name: &str, _environment: &Environment) -> Result<String, String> {
-    Err("not yet".to_owned())
+use crate::store::signer;
+use crate::words::message_of;
+
+/// A secret. `NAME#FIELD` is a member of one that is JSON, as the console makes them.
+pub(crate) async fn secret(name: &str) -> Result<String, String> {
+    let (name, field) = match name.split_once('#') {
+        Some((name, field)) => (name, Some(field)),
+        None => (name, None),
+    };
+    let (service, shown, target, question, answer) = if name.starts_with('/') {
+        let question = json!({ "Name": name, "WithDecryption": true });
+        ("ssm", "SSM", "AmazonSSM.GetParameter", question, "/Parameter/Value")
+    } else {
+        let target = "secretsmanager.GetSecretValue";
+        ("secretsmanager", "Secrets Manager", target, json!({ "SecretId": name }), "/SecretString")
+    };
+    let signer = signer().await?;
+    let url = endpoint(service, &signer.region);
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
+    let body = Bytes::from(question.to_string());
+    let sent = signer.send("POST", &format!("{url}/"), service, &headers, body).await;
+    let (status, text) = sent.map_err(|error| format!("no answer of {shown}: {error}"))?;
+    let found: Value = serde_json::from_str(&text).unwrap_or_default();
+    if status != 200 {
+        // `{"__type": "ResourceNotFoundException", "message": "..."}`; it does not hold the secret.
+        let kind = found["__type"].as_str().unwrap_or_default();
+        let kind = kind.rsplit('#').next().unwrap_or_default();
+        let words = message_of(text.as_bytes()).unwrap_or_default();
+        return Err(format!("{shown} answers HTTP {status} {kind} {words}").trim_end().to_owned());
+    }
+    let value = found.pointer(answer).and_then(Value::as_str);
+    let value = value.ok_or_else(|| format!("{shown} has it in another form than text"))?;
+    let Some(field) = field else { return Ok(value.to_owned()) };
+    let members: Value = serde_json::from_str(value).unwrap_or_default();
+    match &members[field] {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(format!("{shown} has it, and it has no `{field}`")),
+    }
+}
+
+/// The address of a service: that of the environment, as AWS's own tools have it, or AWS's.
+fn endpoint(service: &str, region: &str) -> String {
+    let name = if service == "ssm" { "SSM" } else { "SECRETS_MANAGER" };
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    variable(&format!("AWS_ENDPOINT_URL_{name}"))
+        .or_else(|| variable("AWS_ENDPOINT_URL"))
+        .map_or_else(
+            || format!("https://{service}.{region}.amazonaws.com"),
+            |url| url.trim_end_matches('/').to_owned(),
+        )
 }

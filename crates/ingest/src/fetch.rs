@@ -176,12 +176,13 @@ impl Ingest {
     }
 
     /// One fetch of every entity of a source, a few at once, or the one fetch of a source without. One
-    /// that fails stops no other. Dropping the future ends the fetches and leaves at worst objects that
+    /// that fails stops no other. `only` says which entities to fetch. Dropping the future ends the fetches and leaves at worst objects that
     /// no manifest names.
     pub async fn fetch_all(
         &self,
         source: &Source,
         order: &FetchOrder,
+        only: &(dyn Fn(Option<&EntityId>) -> bool + Sync),
         watch: &(dyn Fn(FetchEvent) + Sync),
     ) -> Result<Vec<Fetched>, IngestError> {
         let prepared = self.prepare(source).await?;
@@ -190,6 +191,8 @@ impl Ingest {
             [] => vec![None],
             rows => rows.iter().map(Some).collect(),
         };
+        let entities: Vec<_> =
+            entities.into_iter().filter(|entity| only(entity.map(|entity| &entity.id))).collect();
         let of = entities.len();
         let done = std::sync::atomic::AtomicUsize::new(0);
         let fetches = entities.into_iter().map(|entity| {

@@ -150,7 +150,7 @@ impl History {
     ) -> Result<Option<CursorPosition>, IngestError> {
         let prefix = RawKey::cursors_of(&self.source_id);
         let entity = entity.map(EntityId::as_str);
-        let keys = self.store.keys(&prefix).await?;
+        let keys = self.store.names(&prefix, None).await?;
         let newest = keys.into_iter().filter(|key| RawKey::is_cursor_of(key, entity)).max();
         let Some(key) = newest else { return Ok(None) };
         let bytes = self.store.read(&key).await?;

@@ -174,7 +174,7 @@ impl Ingest {
             sha256: body.sha256(),
             extension,
         };
-        let written = self.store.archive_spooled(&archive, body).await?;
+        let written = self.store.archive(&archive, body).await?;
         collected.only = if collected.pages.is_empty() { Some(body.clone()) } else { None };
         collected.pages.push(Page {
             archive_key: archive.to_string(),
@@ -209,10 +209,10 @@ impl Ingest {
                     extension: extension_of(source.rows.layout),
                 };
                 if let Some(body) = &collected.only {
-                    self.store.overwrite_spooled(&raw, body).await?;
+                    self.store.overwrite(&raw, body).await?;
                 } else {
                     let body = self.store.read(&page.archive_key).await?;
-                    self.store.overwrite(&raw, body).await?;
+                    self.store.overwrite(&raw, &Spooled::of(body)).await?;
                 }
                 page.raw_key = Some(raw.to_string());
             }
@@ -274,7 +274,10 @@ impl Ingest {
 /// The extension of accepted bodies.
 fn extension_of(layout: Layout) -> Extension {
     match layout {
-        Layout::Columns | Layout::Records => Extension::Json,
+        Layout::Csv => Extension::Csv,
+        Layout::Columns | Layout::Records | Layout::Keyed | Layout::Grid | Layout::Ndjson => {
+            Extension::Json
+        }
     }
 }
 

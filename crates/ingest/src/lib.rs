@@ -9,6 +9,7 @@
 
 mod answer;
 mod ask;
+mod audit;
 mod auth;
 mod aws;
 mod client;
@@ -26,9 +27,11 @@ mod scrub;
 mod secrets;
 mod spool;
 mod store;
+mod sync;
 mod verify;
 mod words;
 
+pub use audit::{AuditReport, Fault, audit};
 pub use error::{ErrorKind, IngestError};
 pub use fetch::{FetchEvent, FetchOrder, Fetched, Ingest, Reach};
 pub use history::{CursorPosition, cursor, set_cursor};
@@ -38,4 +41,5 @@ pub use manifest::{
     StoredManifest,
 };
 pub use retry::{Policy, policy};
-pub use store::RawStore;
+pub use store::{Finding, ObjectInfo, RawStore, Verdict};
+pub use sync::{SyncReport, sync};

@@ -119,6 +119,25 @@ impl Spooled {
         &self.start
     }
 
+    /// The file it is in, when it is in one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match &self.content {
+            Content::Memory(_) => None,
+            Content::File(file) => Some(file.path().to_owned()),
+        }
+    }
+
+    /// A body that is in memory already.
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        let start: Vec<u8> = bytes.iter().take(START).copied().collect();
+        Self {
+            sha256: daymark_plan::sha256_hex(&bytes).into(),
+            start: start.into(),
+            len: bytes.len() as u64,
+            content: Content::Memory(bytes),
+        }
+    }
+
     /// All of it.
     pub(crate) async fn read(&self) -> io::Result<Bytes> {
         match &self.content {

@@ -16,6 +16,7 @@ mod mart;
 mod model;
 mod page;
 mod problem;
+mod raw;
 mod rows;
 mod schedule;
 mod section;
@@ -37,7 +38,7 @@ pub use rows::{
     SYSTEM_COLUMNS,
 };
 pub use schedule::{Calendar, DataDateRule, Schedule};
-pub use settings::{Dashboard, DatabaseUrl, RawUrl, Secret, Settings};
+pub use settings::{Dashboard, DatabaseUrl, Encryption, RawUrl, S3Location, Secret, Settings};
 pub use source::{
     Auth, Body, ClientCredentials, CursorType, Entities, Entity, EntityColumn, EntityId, Expect,
     Incremental, JsonTemplate, KeyPlace, Method, Moment, Name, PageStyle, Pagination, Rate,

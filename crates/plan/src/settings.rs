@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use crate::folder::Environment;
 use crate::problem::Problem;
+use crate::raw;
 use crate::schedule::Schedule;
 use crate::section::{Section, Text};
 use crate::source::{Rate, read_calls};
@@ -43,12 +44,46 @@ impl fmt::Debug for Secret {
 pub enum RawUrl {
     /// `file:DIR`; relative directories are of the pipeline folder.
     File(PathBuf),
+    /// `s3://BUCKET/PREFIX`, or a server that speaks S3.
+    S3(S3Location),
+}
+
+/// A bucket and how it is reached. Credentials are never part of it: they come by AWS's standard chain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct S3Location {
+    /// The bucket.
+    pub bucket: String,
+    /// What all keys start with; may be empty.
+    pub prefix: String,
+    /// Its region; by default the environment's.
+    pub region: Option<String>,
+    /// Another server than AWS's.
+    pub endpoint: Option<String>,
+    /// Whether the bucket stands in the path rather than in the host's name; default for an endpoint.
+    pub path_style: bool,
+    /// Whether it may be reached without TLS; default on this machine's own loopback only.
+    pub allow_http: bool,
+    /// How objects are encrypted; by default as the bucket says.
+    pub encryption: Option<Encryption>,
+}
+
+/// How S3 encrypts objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// With keys that S3 manages (SSE-S3).
+    S3,
+    /// With a key of KMS; the account's default one unless named.
+    Kms(Option<String>),
 }
 
 impl fmt::Display for RawUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::S3(location) if location.prefix.is_empty() => {
+                write!(f, "s3://{}", location.bucket)
+            }
+            Self::S3(location) => write!(f, "s3://{}/{}", location.bucket, location.prefix),
         }
     }
 }
@@ -147,7 +182,7 @@ pub(crate) fn read(
         fits
     });
     let schedule = read_schedule(&mut section, problems);
-    let raw = read_raw(root, &mut section, environment, problems);
+    let raw = raw::read(root, &mut section, environment, problems);
     let database = read_database(root, &mut section, environment, problems);
     let dashboard = read_dashboard(&mut section, name.as_deref(), environment, problems);
     let hosts = read_hosts(&mut section, problems);
@@ -206,7 +241,7 @@ fn read_schedule(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Opti
 }
 
 /// A setting: the environment's word if there is one, else the file's, with the place to blame.
-fn setting(
+pub(crate) fn setting(
     section: Option<&mut Section<'_>>,
     key: &str,
     variable: &str,
@@ -220,34 +255,6 @@ fn setting(
     match environment.get(variable) {
         Some(word) => Some((word.to_owned(), Problem::new(&format!("${variable}"), 0, ""))),
         None => in_file,
-    }
-}
-
-fn read_raw(
-    root: &Path,
-    section: &mut Section<'_>,
-    environment: &Environment,
-    problems: &mut Vec<Problem>,
-) -> Option<RawUrl> {
-    let mut table = section.optional_table("raw", problems);
-    let found = setting(table.as_mut(), "url", "DAYMARK_RAW_URL", environment, problems);
-    if let Some(table) = table {
-        table.finish(problems);
-    }
-    let Some((word, at)) = found else {
-        return Some(RawUrl::File(root.join(".daymark/raw")));
-    };
-    match word.strip_prefix("file:") {
-        Some(path) if !path.is_empty() => {
-            Some(RawUrl::File(root.join(path.strip_prefix("//").unwrap_or(path))))
-        }
-        _ => {
-            let message = format!("the raw store is `{word}`");
-            problems.push(
-                Problem { message, ..at }.hint("accepted: `file:DIR`, such as `file:.daymark/raw`"),
-            );
-            None
-        }
     }
 }
 

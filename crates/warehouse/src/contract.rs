@@ -45,9 +45,7 @@ pub async fn ensure(session: &mut Session, plan: &Plan) -> Result<Refused, Wareh
     for source in &plan.sources {
         let models: Vec<&Model> = plan.models_of(&source.id).collect();
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
-        match ensure_models(&mut savepoint, &schema, source, &models)
-            .await?
-        {
+        match ensure_models(&mut savepoint, &schema, source, &models).await? {
             Ok(()) => savepoint.commit().await.map_err(&doing)?,
             Err(failure) => {
                 savepoint.rollback().await.map_err(&doing)?;
@@ -90,7 +88,7 @@ async fn ensure_models(
             return Ok(Err(failure));
         }
     }
-    let table = ident(&format!("raw_{source}"));
+    let table = ident(&format!("raw_{}", source.id));
     transaction.batch_execute(&format!("drop table pg_temp.{table}")).await.map_err(&doing)?;
     Ok(Ok(()))
 }

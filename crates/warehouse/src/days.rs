@@ -185,12 +185,14 @@ pub(crate) async fn days(
             let recorded = known.remove(&(id.clone(), date)).unwrap_or_default();
             // A source without any attempt and without a start owes nothing yet.
             let due = || if first.is_none() { Due::NotYet } else { due(source, date) };
-            days.push(if entities.is_empty() {
-                of_one(recorded).map(|day| Day { date, ..day })
-            } else {
-                of_entities(source, date, &entities, recorded, &due)
-            }
-            .unwrap_or_else(|| unattempted(source, date, due())));
+            days.push(
+                if entities.is_empty() {
+                    of_one(recorded).map(|day| Day { date, ..day })
+                } else {
+                    of_entities(source, date, &entities, recorded, &due)
+                }
+                .unwrap_or_else(|| unattempted(source, date, due())),
+            );
             let Ok(next) = date.tomorrow() else { break };
             date = next;
         }

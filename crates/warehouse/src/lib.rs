@@ -6,6 +6,7 @@
 //! from (`ingest`, `extract`) and how results look (`web`).
 
 pub mod contract;
+mod days;
 mod embedded;
 mod error;
 pub mod ledger;
@@ -16,8 +17,8 @@ mod result;
 mod session;
 mod sql;
 
-pub use error::{Failure, WarehouseError};
 pub use days::{Day, DayState, Due, DueDays, EntityDay, SourceDays};
+pub use error::{Failure, WarehouseError};
 pub use reader::{LastPublish, QueryError, ReadQuery, Reader};
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use session::{Session, Warehouse};

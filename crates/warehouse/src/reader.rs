@@ -15,8 +15,8 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Row, Transaction};
 
 use crate::contract::search_path;
-use crate::error::{WarehouseError, db_message};
 use crate::days::{self, DueDays, SourceDays};
+use crate::error::{WarehouseError, db_message};
 use crate::result::{ColumnKind, ResultColumn, ResultTable};
 use crate::session::Warehouse;
 

@@ -353,6 +353,7 @@ mod tests {
             since: Some("2026-11-03T13:00:00Z".parse().unwrap()),
             last_outcome: Some(last_outcome.to_owned()),
             attempts: 4,
+            entities: Vec::new(),
         }
     }
 

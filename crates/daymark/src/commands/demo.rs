@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use daymark_ingest::Reach;
 use daymark_plan::{Calendar, Clock, Environment, Plan};
 use daymark_warehouse::ledger::RunKind;
 use daymark_warehouse::{DayState, SourceDays};
@@ -150,7 +151,12 @@ async fn run_mornings(
         }
         clock.set(*fire);
         let days = runner.days_at(*fire, plan.sources.iter());
-        let order = Order { kind: RunKind::Scheduled, scheduled_at: Some(*fire), days };
+        let order = Order {
+            kind: RunKind::Scheduled,
+            scheduled_at: Some(*fire),
+            days,
+            reach: Reach::Forward,
+        };
         // A morning that fails is part of the demo; the summary tells of it.
         runner.execute(&order, &|_| {}).await?;
         bar.set_message(fire.to_zoned(plan.settings.zone.clone()).date().to_string());

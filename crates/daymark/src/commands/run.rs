@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use daymark_ingest::Reach;
 use daymark_plan::{Clock, Plan, Source, SourceId};
 use daymark_warehouse::ledger::RunKind;
 use jiff::civil::Date;
@@ -21,11 +22,17 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     let sources = chosen(&plan, &arguments.sources)?;
     let clock = Clock::System;
     let runner = Runner::new(std::sync::Arc::clone(&plan), clock.clone());
+    let due = runner.days_at(clock.now(), sources.iter().copied());
     let days = match arguments.date {
         Some(date) => on_date(&plan, &sources, date, &clock)?,
-        None => runner.days_at(clock.now(), sources.iter().copied()),
+        None => due.clone(),
     };
-    let order = Order { kind: RunKind::Manual, scheduled_at: None, days };
+    for warning in answers_of_now(&plan, &days, &due) {
+        output::to_stderr(&format!("warning: {warning}\n"));
+    }
+    // A day that was asked for by name is a day by itself: what is new since is not part of it.
+    let reach = if days == due { Reach::Forward } else { Reach::ByDay };
+    let order = Order { kind: RunKind::Manual, scheduled_at: None, days, reach };
     let progress = Progress::new();
     let done = runner.execute(&order, &|event| progress.show(&event)).await;
     progress.finish();
@@ -37,6 +44,21 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         output::to_stdout(&report.text())?;
     }
     Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Days that are asked of sources whose API only answers as of now.
+fn answers_of_now(plan: &Plan, days: &[(SourceId, Date)], due: &[(SourceId, Date)]) -> Vec<String> {
+    let asked = days.iter().filter(|day| !due.contains(day));
+    let of_now = asked
+        .filter(|(id, _)| plan.source(id).is_some_and(|source| !source.answers_for_any_date()));
+    of_now
+        .map(|(id, date)| {
+            format!(
+                "`{id}` is not told a date, so its answer is as of now; it is kept as the answer for \
+                 {date} (`{{{{ data_date }}}}` in `[request]` tells it)"
+            )
+        })
+        .collect()
 }
 
 /// The sources named, or all.

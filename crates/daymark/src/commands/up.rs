@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daymark_ingest::Reach;
 use daymark_plan::{Clock, Plan};
 use daymark_warehouse::ledger::{self, RunKind};
 use jiff::Timestamp;
@@ -72,7 +73,7 @@ async fn keep_schedule(
         if let Some(fire) = schedule::catch_up(schedule, Some(last), clock.now()) {
             let days = runner.days_at(fire, plan.sources.iter());
             let kind = if fire < started { RunKind::CatchUp } else { RunKind::Scheduled };
-            let order = Order { kind, scheduled_at: Some(fire), days };
+            let order = Order { kind, scheduled_at: Some(fire), days, reach: Reach::Forward };
             let progress = Progress::Lines;
             match runner.execute(&order, &|event| progress.show(&event)).await {
                 Ok(report) => {

@@ -4,12 +4,13 @@
 //! database that is down loses nothing, the next run publishes what is there. Deliberately absent:
 //! how each step does its work.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use daymark_ingest::{
-    FetchOrder, Ingest, IngestError, Manifest, Outcome, RawKey, RawStore, StoredManifest,
+    FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, Reach, StoredManifest,
 };
-use daymark_plan::{Clock, Plan, Source, SourceId, one_line};
+use daymark_plan::{Clock, EntityId, Plan, Source, SourceId, one_line};
 use daymark_warehouse::ledger::{self, RunKind, Step};
 use daymark_warehouse::publish::{self, FetchResult, PendingFetch};
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
@@ -20,7 +21,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::progress::RunEvent;
-use super::report::{RunReport, SourceReport};
+use super::report::{Part, RunReport};
 use super::rows;
 use crate::failure::Failure;
 use crate::schedule;
@@ -34,6 +35,8 @@ pub(crate) struct Order {
     pub(crate) scheduled_at: Option<Timestamp>,
     /// The sources and their data dates.
     pub(crate) days: Vec<(SourceId, Date)>,
+    /// What part of an incremental source is asked for.
+    pub(crate) reach: Reach,
 }
 
 /// Runs a pipeline.
@@ -45,18 +48,20 @@ pub(crate) struct Runner {
     warehouse: OnceCell<Warehouse>,
 }
 
-/// What ingest brought for a day.
+/// What ingest brought for a day, of one entity.
 struct Landed {
     source_id: SourceId,
     data_date: Date,
+    entity: Option<EntityId>,
     fetched: Fetched,
 }
 
 enum Fetched {
     /// A manifest, accepted or refused.
     Stored(Box<StoredManifest>),
-    /// Nothing could be stored.
-    Failed(IngestError),
+    /// Nothing could be stored, and why: the same for every entity of a source that none could be
+    /// fetched of.
+    Failed(Arc<IngestError>),
     /// The schedule came to a day that is published already.
     PublishedAlready,
 }
@@ -138,69 +143,84 @@ impl Runner {
         ledger_open: bool,
         watch: &Watch<'_>,
     ) -> Vec<Landed> {
-        let fetches = order.days.iter().map(|(source_id, data_date)| async move {
-            let already = order.kind != RunKind::Manual
-                && ledger_open
-                && self.is_published(source_id, *data_date).await;
-            let fetched = if already {
-                Fetched::PublishedAlready
-            } else {
-                match self.fetch(run_id, order, source_id, *data_date, watch).await {
-                    Ok(stored) => Fetched::Stored(Box::new(stored)),
-                    Err(error) => Fetched::Failed(error),
-                }
-            };
-            Landed { source_id: source_id.clone(), data_date: *data_date, fetched }
+        let days = order.days.iter().map(|(source_id, data_date)| {
+            self.ingest_day(run_id, order, source_id, *data_date, ledger_open, watch)
         });
-        join_all(fetches).await
+        join_all(days).await.into_iter().flatten().collect()
     }
 
-    async fn is_published(&self, source_id: &SourceId, data_date: Date) -> bool {
-        let read = async {
-            let mut session = self.warehouse().await?.session("reading a day").await?;
-            ledger::is_published(&mut session, source_id, data_date).await
-        };
-        // When the ledger cannot say, fetching once more is harmless and not fetching is not.
-        read.await.unwrap_or(false)
-    }
-
-    async fn fetch(
+    /// One source's day: all its entities, but those a schedule finds published already.
+    async fn ingest_day(
         &self,
         run_id: Uuid,
         order: &Order,
         source_id: &SourceId,
         data_date: Date,
+        ledger_open: bool,
         watch: &Watch<'_>,
-    ) -> Result<StoredManifest, IngestError> {
+    ) -> Vec<Landed> {
         let source = self.plan.source(source_id).expect("an order names sources of its plan");
-        let ingest = self.ingest.get_or_try_init(|| std::future::ready(self.open_ingest())).await?;
-        if let Some(stored) = self.fetched_before(source, order).await? {
-            return Ok(stored);
+        let published = if order.kind != RunKind::Manual && ledger_open {
+            self.published(source_id, data_date).await
+        } else {
+            BTreeSet::new()
+        };
+        let is_published =
+            |entity: Option<&EntityId>| published.contains(entity.map_or("", EntityId::as_str));
+        let landed =
+            |entity, fetched| Landed { source_id: source_id.clone(), data_date, entity, fetched };
+        let (already, wanted): (Vec<_>, Vec<_>) =
+            source.entity_ids().into_iter().partition(|entity| is_published(entity.as_ref()));
+        let mut all: Vec<Landed> =
+            already.into_iter().map(|entity| landed(entity, Fetched::PublishedAlready)).collect();
+        if wanted.is_empty() {
+            return all;
         }
-        let fetch_order = FetchOrder { data_date, scheduled_at: order.scheduled_at, run_id };
-        let told = |event| watch(RunEvent::Fetch { source_id, event });
-        ingest.fetch(source, &fetch_order, &told).await
+        let fetched = async {
+            let opened = self.ingest.get_or_try_init(|| std::future::ready(self.open_ingest()));
+            let order = FetchOrder {
+                data_date,
+                scheduled_at: order.scheduled_at,
+                run_id,
+                reach: order.reach,
+            };
+            let told = |event| watch(RunEvent::Fetch { source_id, event });
+            let only = |entity: Option<&EntityId>| !is_published(entity);
+            opened.await?.fetch_all(source, &order, &only, &told).await
+        };
+        match fetched.await {
+            Ok(fetched) => all.extend(fetched.into_iter().map(|fetched| {
+                let came = match fetched.outcome {
+                    Ok(stored) => Fetched::Stored(Box::new(stored)),
+                    Err(error) => Fetched::Failed(Arc::new(error)),
+                };
+                landed(fetched.entity, came)
+            })),
+            Err(error) => {
+                let error = Arc::new(error);
+                all.extend(
+                    wanted
+                        .into_iter()
+                        .map(|entity| landed(entity, Fetched::Failed(Arc::clone(&error)))),
+                );
+            }
+        }
+        all
     }
 
-    /// What was accepted for the same scheduled instant before: a fire that is tried again, because the
-    /// database was away, does not ask the API again.
-    async fn fetched_before(
-        &self,
-        source: &Source,
-        order: &Order,
-    ) -> Result<Option<StoredManifest>, IngestError> {
-        let Some(scheduled_at) = order.scheduled_at else { return Ok(None) };
-        let store = RawStore::open(&self.plan.settings.raw)?;
-        let after = RawKey::manifests_from(&source.id, scheduled_at);
-        let stored = store.manifests(&source.id, Some(&after)).await?;
-        let same = |stored: &StoredManifest| {
-            stored.manifest.is_accepted() && stored.manifest.scheduled_at == order.scheduled_at
+    /// The entities of a source that are published for a day; `""` is a source without.
+    async fn published(&self, source_id: &SourceId, data_date: Date) -> BTreeSet<String> {
+        let read = async {
+            let mut session = self.warehouse().await?.session("reading a day").await?;
+            ledger::published_entities(&mut session, source_id, data_date).await
         };
-        Ok(stored.into_iter().find(same))
+        // When the ledger cannot say, fetching once more is harmless and not fetching is not.
+        read.await.unwrap_or_default()
     }
 
     fn open_ingest(&self) -> Result<Ingest, IngestError> {
-        Ok(Ingest::new(RawStore::open(&self.plan.settings.raw)?, self.clock.clone()))
+        let store = RawStore::open(&self.plan.settings.raw)?;
+        Ok(Ingest::of(store, self.clock.clone(), &self.plan))
     }
 
     /// Raw objects -> rows -> curated tables and ledger, in one transaction: what this run landed, and
@@ -231,8 +251,7 @@ impl Runner {
         for landed in landed {
             if let Fetched::Failed(error) = &landed.fetched {
                 let reason = with_hint(error);
-                let (source_id, data_date) = (&landed.source_id, landed.data_date);
-                ledger::fail_day(&mut session, run_id, source_id, data_date, &reason, now).await?;
+                landed.fail(&mut session, run_id, &reason, now).await?;
             }
         }
         let mut report = RunReport::new(run_id);
@@ -285,8 +304,7 @@ impl Runner {
             let mut session = self.warehouse().await?.session("recording a failure").await?;
             let now = self.clock.now();
             for landed in landed.iter().filter(|landed| landed.is_kept()) {
-                let (source_id, data_date) = (&landed.source_id, landed.data_date);
-                ledger::fail_day(&mut session, run_id, source_id, data_date, &reason, now).await?;
+                landed.fail(&mut session, run_id, &reason, now).await?;
             }
             ledger::fail_run(&mut session, run_id, now).await
         };
@@ -304,16 +322,20 @@ impl Runner {
         landed: &[Landed],
         report: &mut RunReport,
     ) -> Result<(), Failure> {
-        report.sources = landed.iter().map(|landed| landed.report(report)).collect();
+        let parts = landed.iter().map(|landed| landed.report(report)).collect();
+        report.take_sources(parts);
         report.take_earlier();
-        let steps: Vec<Step> = report
-            .sources
+        let steps: Vec<Step> = landed
             .iter()
-            .map(|source| Step {
-                source_id: source.source.clone(),
-                data_date: source.data_date,
-                outcome: source.state.as_str(),
-                reason: source.reason.clone(),
+            .map(|landed| {
+                let part = landed.report(report);
+                Step {
+                    source_id: landed.source_id.clone(),
+                    data_date: landed.data_date,
+                    entity: landed.entity.clone(),
+                    outcome: part.state.as_str(),
+                    reason: part.reason,
+                }
             })
             .collect();
         report.scheduled_at = order.scheduled_at;
@@ -329,25 +351,37 @@ impl Landed {
         matches!(&self.fetched, Fetched::Stored(stored) if stored.manifest.is_accepted())
     }
 
-    fn report(&self, run: &RunReport) -> SourceReport {
-        let mut report = SourceReport::new(self.source_id.clone(), self.data_date);
+    /// Marks its day as failed, for a reason that left no manifest.
+    async fn fail(
+        &self,
+        session: &mut Session,
+        run_id: Uuid,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), WarehouseError> {
+        let (source_id, date) = (&self.source_id, self.data_date);
+        ledger::fail_day(session, run_id, source_id, date, self.entity.as_ref(), reason, now).await
+    }
+
+    fn report(&self, run: &RunReport) -> Part {
+        let mut part = Part::new(self.source_id.clone(), self.data_date, self.entity.clone());
         match &self.fetched {
-            Fetched::PublishedAlready => report.skipped("this day is published already"),
-            Fetched::Failed(error) => report.failed(with_hint(error)),
+            Fetched::PublishedAlready => part.skipped("this day is published already"),
+            Fetched::Failed(error) => part.failed(with_hint(error)),
             Fetched::Stored(stored) => {
-                report.fetched(&stored.key, &stored.manifest);
+                part.fetched(&stored.key, &stored.manifest);
                 match run.fetches.get(&stored.key) {
-                    Some(FetchResult::Published) => report.published(run),
+                    Some(FetchResult::Published) => part.published(),
                     Some(
                         FetchResult::Refused(reason)
                         | FetchResult::Failed(reason)
                         | FetchResult::Postponed(reason),
-                    ) => report.failed(reason.clone()),
-                    None => report.failed("it was not published".to_owned()),
+                    ) => part.failed(reason.clone()),
+                    None => part.failed("it was not published".to_owned()),
                 }
             }
         }
-        report
+        part
     }
 }
 
@@ -368,7 +402,7 @@ fn pending_fetch(stored: StoredManifest) -> PendingFetch {
         fetch_id: id,
         source_id: source,
         data_date,
-        entity,
+        entity: entity.map(|entity| entity.to_string()),
         fetched_at,
         run_id,
         outcome: match outcome {

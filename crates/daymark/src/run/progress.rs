@@ -100,6 +100,8 @@ fn fetch_words(event: &FetchEvent) -> String {
         FetchEvent::Waiting { wait, why } => {
             format!("{why}; asking again in {:.1} s", wait.as_secs_f64())
         }
+        FetchEvent::Page { number } => format!("page {number}"),
+        FetchEvent::Entity { entity, done, of } => format!("{entity} done, {done} of {of}"),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use daymark_ingest::Manifest;
-use daymark_plan::{Plan, SourceId};
+use daymark_plan::{EntityId, Plan, SourceId};
 use daymark_warehouse::publish::{FetchResult, Report, TableCounts};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -14,6 +14,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::output;
+
+/// How many failed entities of a source are told to people; the JSON has them all.
+const TOLD: usize = 20;
 
 /// What became of a day in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,9 +52,9 @@ pub(crate) struct SourceReport {
     pub(crate) attempts: usize,
     /// Bytes received.
     pub(crate) bytes: u64,
-    /// Where the accepted bytes are.
+    /// Where the accepted bytes are, when they are in one place.
     pub(crate) raw_key: Option<String>,
-    /// Rows extracted from the response.
+    /// Rows extracted from the responses.
     pub(crate) extracted: u64,
     /// Rows set aside.
     pub(crate) rejected: u64,
@@ -63,7 +66,39 @@ pub(crate) struct SourceReport {
     pub(crate) updated: i64,
     /// Rows that stayed as they were.
     pub(crate) unchanged: i64,
-    /// What became of the day.
+    /// What became of the day: of a source with entities the worst that became of one of them.
+    pub(crate) state: State,
+    /// Why, when it is not published.
+    pub(crate) reason: Option<String>,
+    /// What the run did for each entity; empty for a source without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) entities: Vec<Part>,
+    #[serde(skip)]
+    manifest_keys: Vec<String>,
+}
+
+/// What a run did for one entity, or for a source without.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Part {
+    #[serde(skip)]
+    source: SourceId,
+    #[serde(skip)]
+    data_date: Date,
+    /// The entity.
+    pub(crate) entity: Option<EntityId>,
+    /// Requests made.
+    pub(crate) attempts: usize,
+    /// Bytes received.
+    pub(crate) bytes: u64,
+    /// Where the accepted bytes are; of several pages, the first.
+    pub(crate) raw_key: Option<String>,
+    /// Rows extracted.
+    pub(crate) extracted: u64,
+    /// Rows set aside.
+    pub(crate) rejected: u64,
+    /// The first of them.
+    pub(crate) first_reject: Option<String>,
+    /// What became of it.
     pub(crate) state: State,
     /// Why, when it is not published.
     pub(crate) reason: Option<String>,
@@ -82,20 +117,18 @@ pub(crate) struct EarlierFetch {
     pub(crate) reason: Option<String>,
 }
 
-impl SourceReport {
-    pub(super) fn new(source: SourceId, data_date: Date) -> Self {
+impl Part {
+    pub(super) fn new(source: SourceId, data_date: Date, entity: Option<EntityId>) -> Self {
         Self {
             source,
             data_date,
+            entity,
             attempts: 0,
             bytes: 0,
             raw_key: None,
             extracted: 0,
             rejected: 0,
             first_reject: None,
-            inserted: 0,
-            updated: 0,
-            unchanged: 0,
             state: State::Failed,
             reason: None,
             manifest_key: None,
@@ -114,11 +147,8 @@ impl SourceReport {
         }
     }
 
-    pub(super) fn published(&mut self, run: &RunReport) {
+    pub(super) fn published(&mut self) {
         self.state = State::Published;
-        let counts = run.counts.get(&self.source).copied().unwrap_or_default();
-        (self.inserted, self.updated, self.unchanged) =
-            (counts.inserted, counts.updated, counts.unchanged);
     }
 
     pub(super) fn failed(&mut self, reason: String) {
@@ -131,13 +161,73 @@ impl SourceReport {
         self.reason = Some(reason.to_owned());
     }
 
+    /// Its name before a reason.
+    fn name(&self) -> String {
+        match &self.entity {
+            Some(entity) => format!("{} {} {entity}", self.source, self.data_date),
+            None => format!("{} {}", self.source, self.data_date),
+        }
+    }
+}
+
+impl SourceReport {
+    /// The report of a source's day out of its parts, which are not empty.
+    fn of(parts: Vec<Part>, counts: TableCounts) -> Option<Self> {
+        let first = parts.first()?;
+        let has = |state| parts.iter().any(|part| part.state == state);
+        let state = [State::Failed, State::Published].into_iter().find(|state| has(*state));
+        let state = state.unwrap_or(State::Skipped);
+        let failing = parts.iter().filter(|part| part.state == State::Failed);
+        let wrong: Vec<&Part> = failing.collect();
+        let several = first.entity.is_some();
+        let reason = match wrong.first() {
+            Some(_) if several => {
+                Some(format!("{} of {} entities failed", wrong.len(), parts.len()))
+            }
+            Some(part) => part.reason.clone(),
+            None if state == State::Skipped => first.reason.clone(),
+            None => None,
+        };
+        // What was published in this run moved the tables; what failed did not.
+        let counts = if has(State::Published) { counts } else { TableCounts::default() };
+        let mut raw_keys = parts.iter().filter_map(|part| part.raw_key.clone());
+        let raw_key = raw_keys.next().filter(|_| !several || parts.len() == 1);
+        Some(Self {
+            source: first.source.clone(),
+            data_date: first.data_date,
+            attempts: parts.iter().map(|part| part.attempts).sum(),
+            bytes: parts.iter().map(|part| part.bytes).sum(),
+            raw_key,
+            extracted: parts.iter().map(|part| part.extracted).sum(),
+            rejected: parts.iter().map(|part| part.rejected).sum(),
+            first_reject: parts.iter().find_map(|part| part.first_reject.clone()),
+            inserted: counts.inserted,
+            updated: counts.updated,
+            unchanged: counts.unchanged,
+            state,
+            reason,
+            manifest_keys: parts.iter().filter_map(|part| part.manifest_key.clone()).collect(),
+            entities: if several { parts } else { Vec::new() },
+        })
+    }
+
+    /// Where the accepted bytes are, for people.
+    fn place(&self) -> String {
+        let accepted = self.entities.iter().filter(|part| part.raw_key.is_some()).count();
+        match (&self.raw_key, accepted) {
+            (Some(key), _) => key.clone(),
+            (None, 0) => "-".to_owned(),
+            (None, count) => format!("raw/{}/ ({count} entities)", self.source),
+        }
+    }
+
     fn row(&self) -> Vec<String> {
         vec![
             self.source.to_string(),
             self.data_date.to_string(),
             self.attempts.to_string(),
             self.bytes.to_string(),
-            self.raw_key.clone().unwrap_or_else(|| "-".to_owned()),
+            self.place(),
             self.extracted.to_string(),
             self.rejected.to_string(),
             self.inserted.to_string(),
@@ -202,11 +292,31 @@ impl RunReport {
         self.fetches = published.fetches;
     }
 
+    /// Takes what was done for each entity, of one source after the other.
+    pub(super) fn take_sources(&mut self, parts: Vec<Part>) {
+        let mut days: Vec<Vec<Part>> = Vec::new();
+        for part in parts {
+            match days.iter_mut().find(|day| {
+                day.first().is_some_and(|first| {
+                    first.source == part.source && first.data_date == part.data_date
+                })
+            }) {
+                Some(day) => day.push(part),
+                None => days.push(vec![part]),
+            }
+        }
+        let reports = days.into_iter().filter_map(|parts| {
+            let counts = self.counts.get(&parts.first()?.source).copied().unwrap_or_default();
+            SourceReport::of(parts, counts)
+        });
+        self.sources = reports.collect();
+    }
+
     /// Takes the fetches of the publish that are of no source's own report. Those refused when they were
     /// received are no news.
     pub(super) fn take_earlier(&mut self) {
         let own: Vec<&String> =
-            self.sources.iter().filter_map(|source| source.manifest_key.as_ref()).collect();
+            self.sources.iter().flat_map(|source| &source.manifest_keys).collect();
         let earlier = self.fetches.iter().filter(|(key, _)| !own.contains(key));
         let earlier = earlier.filter_map(|(key, result)| {
             let (state, reason) = match result {
@@ -256,6 +366,14 @@ impl RunReport {
             if let Some(reason) = &source.reason {
                 let (id, date, state) = (&source.source, source.data_date, source.state.as_str());
                 text.push_str(&format!("{id} {date} {state}: {reason}\n"));
+            }
+            let failed = || source.entities.iter().filter(|part| part.state == State::Failed);
+            for part in failed().take(TOLD) {
+                let reason = part.reason.as_deref().unwrap_or_default();
+                text.push_str(&format!("  {} failed: {reason}\n", part.name()));
+            }
+            if failed().count() > TOLD {
+                text.push_str(&format!("  and {} more\n", failed().count() - TOLD));
             }
         }
         let (published, failed): (Vec<_>, Vec<_>) =

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use daymark_extract::RowContext;
+use daymark_extract::{EntityValue, RowContext};
 use daymark_ingest::{Manifest, RawStore};
-use daymark_plan::{Plan, RowsSpec};
+use daymark_plan::{Plan, RowsSpec, Source};
 use daymark_warehouse::publish::{RowStream, RowsError};
 use futures::future::BoxFuture;
 use futures::stream;
@@ -40,14 +40,30 @@ async fn open(plan: &Plan, store: &RawStore, key: &str) -> Result<RowStream, Row
         bodies.push(store.read_page(page).await?);
     }
     let rows = source.rows.clone();
+    let entity_values = entity_values(source, &manifest);
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let extracting = tokio::task::spawn_blocking(move || {
-        if let Err(error) = extract(&rows, &manifest, &bodies, &sender) {
+        if let Err(error) = extract(&rows, &manifest, &entity_values, &bodies, &sender) {
             // Whoever reads the rows has gone if this cannot be said, and needs no answer.
             sender.blocking_send(Err(error)).unwrap_or_default();
         }
     });
     Ok(Box::pin(stream::unfold((receiver, Some(extracting)), next_chunk)))
+}
+
+/// The values of the entity's columns: what the folder says of it now, or, of one that was taken out of
+/// the folder, what it said when the fetch was made.
+fn entity_values(source: &Source, manifest: &Manifest) -> Vec<EntityValue> {
+    let now = manifest.entity.as_ref().and_then(|entity| source.entities.get(entity));
+    let columns = source.entities.columns.iter().enumerate();
+    let values = columns.map(|(at, column)| EntityValue {
+        field_type: column.field_type,
+        value: match now {
+            Some(entity) => entity.values[at].clone(),
+            None => manifest.entity_fields.get(&column.name).cloned(),
+        },
+    });
+    values.collect()
 }
 
 /// What `next_chunk` goes on with: where chunks come from, and who makes them until he is done.
@@ -70,19 +86,22 @@ async fn next_chunk(
 fn extract(
     rows: &RowsSpec,
     manifest: &Manifest,
+    entity_values: &[EntityValue],
     bodies: &[Bytes],
     sender: &mpsc::Sender<Result<Bytes, RowsError>>,
 ) -> Result<(), RowsError> {
     let mut first_row = 0;
-    for body in bodies {
+    for (body, page) in bodies.iter().zip(&manifest.pages) {
+        let (body, _) = daymark_extract::to_utf8(body, page.encoding.as_deref())?;
         let context = RowContext {
             fetch_id: manifest.id,
             data_date: manifest.data_date,
             fetched_at: manifest.fetched_at,
-            entity: manifest.entity.clone(),
+            entity: manifest.entity.as_ref().map(ToString::to_string),
+            entity_values: entity_values.to_vec(),
             first_row,
         };
-        let mut extraction = daymark_extract::open(rows, body, context)?;
+        let mut extraction = daymark_extract::open(rows, &body, context)?;
         loop {
             let mut chunk = BytesMut::new();
             let more = extraction.next_chunk(&mut chunk)?;

@@ -119,6 +119,14 @@ impl Source {
         SYSTEM_COLUMNS.into_iter().chain(entity).chain(fields)
     }
 
+    /// The ids of its entities; one `None` for a source without.
+    pub fn entity_ids(&self) -> Vec<Option<EntityId>> {
+        match self.entities.rows.as_slice() {
+            [] => vec![None],
+            rows => rows.iter().map(|entity| Some(entity.id.clone())).collect(),
+        }
+    }
+
     /// The secrets it needs.
     pub fn secrets(&self) -> BTreeSet<SecretRef> {
         template::secrets_of(self.request.templates().chain(self.auth.templates()))

@@ -151,9 +151,9 @@ impl Template {
     /// Parses a text; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(name) = text.strip_prefix("secret://") {
-            let fits = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c);
+            let fits = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-#".contains(c);
             if name.is_empty() || !name.chars().all(fits) {
-                return Err("`secret://` takes a name of letters, digits and /_+=.@-".to_owned());
+                return Err("`secret://` takes a name of letters, digits and /_+=.@-#".to_owned());
             }
             let part = Part::Secret(SecretRef::Stored(name.to_owned()));
             return Ok(Self { text: text.to_owned(), parts: vec![part] });

@@ -184,6 +184,7 @@ impl Bench {
                     data_date: fetch.data_date,
                     fetched_at: fetch.fetched_at,
                     entity: None,
+                    entity_values: Vec::new(),
                     first_row: 0,
                 };
                 let rows = &plan.source(&fetch.source_id).unwrap().rows;

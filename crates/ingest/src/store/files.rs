@@ -1,0 +1,240 @@
+//! The raw store in a folder: `file:`.
+//!
+//! In: bytes and keys. Out: files that are written whole or not at all and are on the disk when the call
+//! returns: each is written and synced under another name, then linked (create-only) or renamed into
+//! place, and its folder synced. Files are this user's alone (0600, folders 0700). `object_store`'s own
+//! local store neither restricts permissions nor lists a folder without asking for every file's size,
+//! which is what makes ten years of manifests slow. Deliberately absent: deleting objects.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use object_store::path::Path;
+use object_store::{Error, Result};
+
+use super::{Mode, ObjectInfo};
+
+/// What errors name as the store.
+const STORE: &str = "file";
+
+/// Where files are written before they are put into place.
+const SPOOL: &str = "tmp";
+
+/// A file that was being written so long ago is of a process that is gone.
+const ABANDONED: Duration = Duration::from_hours(24);
+
+/// A folder of objects.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    root: Arc<FilePath>,
+}
+
+impl Files {
+    /// Opens a folder, making it when it is not there, and clears away what killed processes left in its
+    /// spool.
+    pub(super) fn open(root: &FilePath) -> io::Result<Self> {
+        make_folder(root)?;
+        let files = Self { root: root.into() };
+        files.clear_spool();
+        Ok(files)
+    }
+
+    /// Where bodies are put while they are received: on the disk they will be on.
+    pub(super) fn spool_folder(&self) -> PathBuf {
+        self.root.join(SPOOL)
+    }
+
+    /// The newest of the abandoned are a day old, so nothing that is in use is touched. What cannot be
+    /// removed is tried again at the next opening.
+    fn clear_spool(&self) {
+        let Ok(entries) = fs::read_dir(self.spool_folder()) else { return };
+        for entry in entries.flatten() {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+            if age.is_ok_and(|age| age > ABANDONED) {
+                fs::remove_file(entry.path()).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Writes bytes.
+    pub(super) async fn put(&self, key: &Path, body: Bytes, mode: Mode) -> Result<()> {
+        let (files, key) = (self.clone(), key.clone());
+        blocking(move || {
+            make_folder(&files.spool_folder()).map_err(|error| failed(&key, error))?;
+            let written = write_file(&files.spool_folder(), &body);
+            let written = written.map_err(|error| failed(&key, error))?;
+            let placed = files.place(&written, &key, mode);
+            // Linked into place it has two names; renamed it has lost this one.
+            fs::remove_file(&written).unwrap_or_default();
+            placed
+        })
+        .await
+    }
+
+    /// Puts a file of the spool, synced already, into place; it stays where it is as well.
+    pub(super) async fn put_file(&self, key: &Path, file: PathBuf, mode: Mode) -> Result<()> {
+        let (files, key) = (self.clone(), key.clone());
+        blocking(move || {
+            if mode == Mode::Create {
+                return files.place(&file, &key, mode);
+            }
+            // A second name that can be renamed over what is there. It must be a copy: the raw object
+            // is for people, and whoever edits it in place must not reach the archive.
+            let copy = files.spool_folder().join(format!("copy-{}", uuid::Uuid::now_v7()));
+            let copied = fs::copy(&file, &copy).and_then(|_| File::open(&copy)?.sync_all());
+            let placed = copied
+                .map_err(|error| failed(&key, error))
+                .and_then(|()| files.place(&copy, &key, mode));
+            fs::remove_file(&copy).unwrap_or_default();
+            placed
+        })
+        .await
+    }
+
+    fn place(&self, from: &FilePath, key: &Path, mode: Mode) -> Result<()> {
+        let to = self.root.join(key.as_ref());
+        let folder = to.parent().unwrap_or(&self.root);
+        let place = || -> io::Result<()> {
+            make_folder(folder)?;
+            match mode {
+                Mode::Create => fs::hard_link(from, &to)?,
+                Mode::Overwrite => fs::rename(from, &to)?,
+            }
+            File::open(folder)?.sync_all()
+        };
+        place().map_err(|error| failed(key, error))
+    }
+
+    /// The bytes of an object.
+    pub(super) async fn get(&self, key: &Path) -> Result<Bytes> {
+        let (path, key) = (self.root.join(key.as_ref()), key.clone());
+        blocking(move || fs::read(&path).map(Bytes::from).map_err(|error| failed(&key, error)))
+            .await
+    }
+
+    /// What is known of an object without reading it.
+    pub(super) async fn head(&self, key: &Path) -> Result<ObjectInfo> {
+        let (path, key) = (self.root.join(key.as_ref()), key.clone());
+        blocking(move || {
+            let metadata = fs::metadata(&path).and_then(|metadata| {
+                if metadata.is_file() { Ok(metadata) } else { Err(io::ErrorKind::NotFound.into()) }
+            });
+            let metadata = metadata.map_err(|error| failed(&key, error))?;
+            Ok(info(key.to_string(), &metadata))
+        })
+        .await
+    }
+
+    /// The names of one folder after a name, in order; no file is looked at.
+    pub(super) async fn names(&self, folder: &Path, after: Option<&str>) -> Result<Vec<String>> {
+        let (path, key) = (self.root.join(folder.as_ref()), folder.clone());
+        let after = after.map(str::to_owned);
+        blocking(move || {
+            let entries = match fs::read_dir(&path) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(failed(&key, error)),
+            };
+            let mut keys = Vec::new();
+            for entry in entries {
+                let name = entry.map_err(|error| failed(&key, error))?.file_name();
+                // A name that is not UTF-8 is none of ours.
+                let Some(name) = name.to_str() else { continue };
+                let name = format!("{key}/{name}");
+                if after.as_ref().is_none_or(|after| name > *after) {
+                    keys.push(name);
+                }
+            }
+            keys.sort_unstable();
+            Ok(keys)
+        })
+        .await
+    }
+
+    /// Every object under a prefix, in order.
+    pub(super) async fn list(&self, prefix: &Path) -> Result<Vec<ObjectInfo>> {
+        let (files, prefix) = (self.clone(), prefix.clone());
+        blocking(move || {
+            let mut found = Vec::new();
+            let mut folders = vec![prefix.to_string()];
+            while let Some(folder) = folders.pop() {
+                let entries = match fs::read_dir(files.root.join(&folder)) {
+                    Ok(entries) => entries,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(failed(&prefix, error)),
+                };
+                for entry in entries {
+                    let entry = entry.map_err(|error| failed(&prefix, error))?;
+                    let Ok(name) = entry.file_name().into_string() else { continue };
+                    let key = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                    // What is written by others may be renamed while it is listed.
+                    match entry.metadata() {
+                        Ok(metadata) if metadata.is_dir() && key == SPOOL => {}
+                        Ok(metadata) if metadata.is_dir() => folders.push(key),
+                        Ok(metadata) => found.push(info(key, &metadata)),
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(failed(&prefix, error)),
+                    }
+                }
+            }
+            found.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Removes an object; for the probe's own.
+    pub(super) async fn remove(&self, key: &Path) -> Result<()> {
+        let (path, key) = (self.root.join(key.as_ref()), key.clone());
+        blocking(move || fs::remove_file(&path).map_err(|error| failed(&key, error))).await
+    }
+}
+
+fn info(key: String, metadata: &fs::Metadata) -> ObjectInfo {
+    let modified = metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
+    ObjectInfo { key, size: metadata.len(), modified }
+}
+
+/// Makes a folder and those it stands in, for this user alone.
+fn make_folder(folder: &FilePath) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Writes and syncs a file of its own name in a folder.
+fn write_file(folder: &FilePath, body: &[u8]) -> io::Result<PathBuf> {
+    let path = folder.join(format!("put-{}", uuid::Uuid::now_v7()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let written = file.write_all(body).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        fs::remove_file(&path).unwrap_or_default();
+        return Err(error);
+    }
+    Ok(path)
+}
+
+fn failed(key: &Path, error: io::Error) -> Error {
+    let (path, kind) = (key.to_string(), error.kind());
+    let source = Box::new(error);
+    match kind {
+        io::ErrorKind::NotFound => Error::NotFound { path, source },
+        io::ErrorKind::AlreadyExists => Error::AlreadyExists { path, source },
+        io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, source },
+        _ => Error::Generic { store: STORE, source },
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -1,0 +1,282 @@
+//! Buckets: how they are reached, as whom, and what is asked of them beside objects.
+//!
+//! In: an [`S3Location`] and the standard chain of credentials: the environment, a web identity, the
+//! container's role, the shared files (`AWS_PROFILE`), the instance's role (IMDSv2). Out: an object
+//! store; signed requests for the few things `object_store` has no word for. Deliberately absent: AWS's
+//! SDKs: `object_store` has the chain but for the shared files, which are a page of INI
+//! (DECISIONS.md). Profiles that need more than their own keys (SSO, assumed roles) are not read; the
+//! environment can carry what `aws configure export-credentials` gives.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use daymark_plan::{Encryption, S3Location};
+use jiff::Timestamp;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential, Checksum};
+use object_store::client::{HttpRequest, StaticCredentialProvider};
+use object_store::prefix::PrefixStore;
+use object_store::{ClientOptions, ObjectStore};
+
+/// How long a server may take to say what time it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A bucket, opened.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    store: Arc<AmazonS3>,
+    pub(super) location: S3Location,
+    region: String,
+}
+
+impl Bucket {
+    /// Opens a bucket; nothing is asked of it yet.
+    pub(super) fn open(location: &S3Location) -> Result<Self, String> {
+        let region = region(location);
+        let mut builder = chain()?
+            .with_bucket_name(&location.bucket)
+            .with_region(&region)
+            .with_checksum_algorithm(Checksum::SHA256)
+            .with_virtual_hosted_style_request(!location.path_style)
+            .with_allow_http(location.allow_http)
+            .with_client_options(
+                ClientOptions::new()
+                    .with_allow_http(location.allow_http)
+                    .with_timeout(Duration::from_mins(5))
+                    .with_connect_timeout(Duration::from_secs(10)),
+            );
+        if let Some(endpoint) = &location.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        match &location.encryption {
+            None => {}
+            Some(Encryption::S3) => {
+                let key = "aws_server_side_encryption".parse().map_err(said)?;
+                builder = builder.with_config(key, "AES256");
+            }
+            Some(Encryption::Kms(key)) => {
+                builder = builder.with_sse_kms_encryption(key.clone().unwrap_or_default());
+            }
+        }
+        let store = builder.build().map_err(said)?;
+        Ok(Self { store: Arc::new(store), location: location.clone(), region })
+    }
+
+    /// Its objects, under its prefix.
+    pub(super) fn objects(&self) -> Arc<dyn ObjectStore> {
+        let store: Arc<AmazonS3> = Arc::clone(&self.store);
+        if self.location.prefix.is_empty() {
+            return store;
+        }
+        Arc::new(PrefixStore::new(store, self.location.prefix.as_str()))
+    }
+
+    /// The address of the bucket.
+    fn address(&self) -> String {
+        let bucket = &self.location.bucket;
+        match &self.location.endpoint {
+            Some(endpoint) if self.location.path_style => {
+                format!("{}/{bucket}", endpoint.trim_end_matches('/'))
+            }
+            Some(endpoint) => endpoint.replacen("://", &format!("://{bucket}."), 1),
+            None => format!("https://{bucket}.s3.{}.amazonaws.com", self.region),
+        }
+    }
+
+    /// The `Date` of its server, which comes with every answer, a refusal among them.
+    pub(super) async fn server_time(&self) -> Option<Timestamp> {
+        let client = client().ok()?;
+        let answer = client.head(self.address()).send().await.ok()?;
+        let date = answer.headers().get(reqwest::header::DATE)?.to_str().ok()?;
+        Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
+    }
+
+    /// Whether it keeps versions: `Enabled`, `Suspended`, or nothing when it never did.
+    pub(super) async fn versioning(&self) -> Result<Option<String>, String> {
+        let url = format!("{}?versioning=", self.address());
+        let signer = Signer { credential: self.credential().await?, region: self.region.clone() };
+        let (status, body) = signer.send("GET", &url, "s3", &[], Bytes::new()).await?;
+        if status != 200 {
+            return Err(format!("HTTP {status}"));
+        }
+        let inside = |open: &str, close: &str| {
+            let rest = body.split_once(open)?.1;
+            Some(rest.split_once(close)?.0.to_owned())
+        };
+        Ok(inside("<Status>", "</Status>"))
+    }
+
+    /// The id of the key requests are signed with, which is no secret.
+    pub(super) async fn key_id(&self) -> Result<String, String> {
+        Ok(self.credential().await?.key_id.clone())
+    }
+
+    async fn credential(&self) -> Result<Arc<AwsCredential>, String> {
+        let found = self.store.credentials().get_credential().await;
+        found.map_err(said)
+    }
+}
+
+/// An error of `object_store` in words.
+#[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
+fn said(error: object_store::Error) -> String {
+    daymark_plan::one_line(&error)
+}
+
+/// The region: the folder's word, else the environment's, else where AWS began.
+fn region(location: &S3Location) -> String {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    location
+        .region
+        .clone()
+        .or_else(|| variable("AWS_REGION"))
+        .or_else(|| variable("AWS_DEFAULT_REGION"))
+        .or_else(|| profile().and_then(|profile| profile.get("region").cloned()))
+        .unwrap_or_else(|| "us-east-1".to_owned())
+}
+
+/// The standard chain of credentials.
+fn chain() -> Result<AmazonS3Builder, String> {
+    let builder = AmazonS3Builder::from_env();
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let before = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ];
+    if !set("AWS_PROFILE") && before.into_iter().any(set) {
+        return Ok(builder);
+    }
+    let Some(profile) = profile() else {
+        return match std::env::var("AWS_PROFILE") {
+            Ok(name) if !name.is_empty() => {
+                Err(format!("the profile `{name}` (AWS_PROFILE) is in none of AWS's shared files"))
+            }
+            _ => Ok(builder),
+        };
+    };
+    let (Some(id), Some(secret)) =
+        (profile.get("aws_access_key_id"), profile.get("aws_secret_access_key"))
+    else {
+        return match std::env::var("AWS_PROFILE") {
+            Ok(name) if !name.is_empty() => Err(format!(
+                "the profile `{name}` (AWS_PROFILE) has no keys of its own; `eval \"$(aws configure \
+                 export-credentials --format env)\"` gives its keys to the environment"
+            )),
+            _ => Ok(builder),
+        };
+    };
+    let credential = AwsCredential {
+        key_id: id.clone(),
+        secret_key: secret.clone(),
+        token: profile.get("aws_session_token").cloned(),
+    };
+    Ok(builder.with_credentials(Arc::new(StaticCredentialProvider::new(credential))))
+}
+
+/// The profile in force (`AWS_PROFILE`, else `default`), out of both shared files: that of credentials
+/// counts more.
+fn profile() -> Option<HashMap<String, String>> {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let name = variable("AWS_PROFILE").unwrap_or_else(|| "default".to_owned());
+    let home = variable("HOME").map(PathBuf::from).unwrap_or_default();
+    let file = |name: &'static str, default: &str| {
+        let path = variable(name).map_or_else(|| home.join(default), PathBuf::from);
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    let config = file("AWS_CONFIG_FILE", ".aws/config");
+    let section = if name == "default" { name.clone() } else { format!("profile {name}") };
+    let mut found = of_section(&config, &section);
+    let credentials = file("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials");
+    found.extend(of_section(&credentials, &name));
+    (!found.is_empty()).then_some(found)
+}
+
+/// The keys of a section of an INI file, as AWS's shared files are.
+fn of_section(text: &str, section: &str) -> HashMap<String, String> {
+    let mut inside = false;
+    let mut found = HashMap::new();
+    for line in text.lines() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            inside = name.split_whitespace().collect::<Vec<_>>().join(" ") == section;
+        } else if inside
+            && !line.starts_with(['#', ';'])
+            && let Some((key, value)) = line.split_once('=')
+        {
+            found.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
+        }
+    }
+    found
+}
+
+fn client() -> Result<reqwest::Client, String> {
+    let client = reqwest::Client::builder().timeout(PATIENCE).connect_timeout(PATIENCE).build();
+    client.map_err(|error| error.to_string())
+}
+
+/// Signs requests to AWS beside those of objects.
+pub(crate) struct Signer {
+    credential: Arc<AwsCredential>,
+    /// The region.
+    pub(crate) region: String,
+}
+
+/// A signer by the standard chain.
+pub(crate) async fn signer() -> Result<Signer, String> {
+    let location = S3Location::default();
+    let region = region(&location);
+    let store = chain()?.with_bucket_name("none").with_region(&region).build();
+    let store = store.map_err(said)?;
+    let credential = store.credentials().get_credential().await.map_err(said)?;
+    Ok(Signer { credential, region })
+}
+
+impl Signer {
+    /// Sends a signed request; gives the status and the text of the answer.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        url: &str,
+        service: &str,
+        headers: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Result<(u16, String), String> {
+        let mut request = http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request: HttpRequest =
+            request.body(body.clone().into()).map_err(|error| error.to_string())?;
+        AwsAuthorizer::new(&self.credential, service, &self.region)
+            .try_authorize(&mut request, None)
+            .map_err(|error| error.to_string())?;
+        let (parts, _) = request.into_parts();
+        let client = client()?;
+        let sent = client.request(parts.method, url).headers(parts.headers).body(body).send().await;
+        let answer = sent.map_err(|error| crate::words::innermost(&error.without_url()))?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await.map_err(|error| error.without_url().to_string())?;
+        Ok((status, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_files_are_read_by_section() {
+        let text = "# mine\n[default]\nregion = eu-west-1\n\n[profile  work]\naws_access_key_id=AK\n\
+                    AWS_SECRET_ACCESS_KEY = a=b\n;aws_session_token = no\n[other]\nregion = x\n";
+        let work = of_section(text, "profile work");
+        assert_eq!(work.get("aws_access_key_id").map(String::as_str), Some("AK"));
+        assert_eq!(work.get("aws_secret_access_key").map(String::as_str), Some("a=b"));
+        assert_eq!(work.len(), 2);
+        assert_eq!(of_section(text, "default")["region"], "eu-west-1");
+        assert!(of_section(text, "nobody").is_empty());
+    }
+}
