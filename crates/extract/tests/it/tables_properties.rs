@@ -130,7 +130,9 @@ proptest! {
     #[test]
     fn any_table_is_read_as_the_crate_csv_reads_it(format in formats(), text in "[ab,;|\t\"'#\r\n ]{0,60}") {
         // Three numbered columns; the crate is set to take records of any width.
-        let body = format!("a,b,c\n{text}");
+        // To the crate a comment goes on behind a lone carriage return, and one that is cut is a record.
+        let format = CsvFormat { comment: format.comment.filter(|_| !text.contains('\r')), ..format };
+        let body = format!("a,b,c\n{text}{}", if format.comment.is_some() { "\n" } else { "" });
         let mut fields = abc(CsvFormat::default()).fields;
         for (field, number) in fields.iter_mut().zip(1..) {
             field.places = vec![FieldPlace::Column(daymark_plan::ColumnRef::Position(number))];
