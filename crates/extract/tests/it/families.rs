@@ -33,12 +33,12 @@ fn text(value: &Value) -> Option<String> {
 }
 
 fn stamp(value: &Value) -> Option<String> {
-    let at: jiff::civil::DateTime = value.as_str().unwrap().parse().unwrap();
+    let at: jiff::civil::DateTime = value.as_str()?.parse().unwrap();
     Some(at.to_string())
 }
 
 fn millis(value: &Value) -> Option<String> {
-    Some(jiff::Timestamp::from_millisecond(value.as_i64().unwrap()).unwrap().to_string())
+    Some(jiff::Timestamp::from_millisecond(value.as_i64()?).unwrap().to_string())
 }
 
 #[track_caller]

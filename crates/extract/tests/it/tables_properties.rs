@@ -225,7 +225,8 @@ proptest! {
         let fields = [("v", "v", FieldType::Bigint), ("n", "#", FieldType::Bigint)];
         let array = format!("[{}]", records.join(","));
         let (expected, _) = extract(&spec(Layout::Records, "$", &fields), array.as_bytes()).unwrap();
-        let body: String = records.iter().zip(&gaps).map(|(record, gap)| format!("{gap}{record}\n")).collect();
+        let lines: Vec<String> = records.iter().zip(&gaps).map(|(record, gap)| format!("{gap}{record}\n")).collect();
+        let body = lines.concat();
         match extract(&spec(Layout::Ndjson, "$", &fields), body.as_bytes()) {
             Ok((found, _)) => prop_assert_eq!(found, expected),
             Err(error) => prop_assert!(records.is_empty(), "{}", error),

@@ -280,16 +280,13 @@ fn columns(
     rules: &Rules<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Vec<FieldPlace>> {
-    let columns = match section.optional_value("column") {
-        Some(DeValue::Integer(_)) => {
-            let number = section.optional_whole("column", 1..=100_000, problems)?;
-            vec![FieldPlace::Column(ColumnRef::Position(number))]
-        }
-        _ => {
-            let names = section.required_strings("column", problems)?;
-            let names = names.into_iter().map(|name| FieldPlace::Column(ColumnRef::Name(name)));
-            names.collect()
-        }
+    let numbered = matches!(section.optional_value("column"), Some(DeValue::Integer(_)));
+    let columns: Vec<FieldPlace> = if numbered {
+        let number = section.optional_whole("column", 1..=100_000, problems)?;
+        vec![FieldPlace::Column(ColumnRef::Position(number))]
+    } else {
+        let names = section.required_strings("column", problems)?;
+        names.into_iter().map(|name| FieldPlace::Column(ColumnRef::Name(name))).collect()
     };
     let layout = rules.layout?;
     if !matches!(layout, Layout::Csv | Layout::Grid) {
