@@ -103,19 +103,19 @@ impl<'b> Walk<'b> {
         match (segment, value.kind()) {
             (Segment::Every, Kind::Array) => {
                 for (index, element) in value.elements().enumerate() {
-                    self.into(Step::Index(index), rest, element);
+                    self.enter(Step::Index(index), rest, element);
                 }
             }
             (Segment::One(Step::Index(index)), Kind::Array) => {
                 if let Some(element) = value.elements().nth(*index) {
-                    self.into(Step::Index(*index), rest, element);
+                    self.enter(Step::Index(*index), rest, element);
                 }
             }
             (Segment::Every, Kind::Object) => {
                 for member in value.members() {
                     // A name no text can hold has no path.
                     if let Ok(name) = json::unescape(member.name.quoted()) {
-                        self.into(Step::Name(name.into_owned()), rest, member.value);
+                        self.enter(Step::Name(name.into_owned()), rest, member.value);
                     }
                 }
             }
@@ -126,7 +126,7 @@ impl<'b> Walk<'b> {
                 let mut found = Vec::new();
                 lookup.find(value, &mut found);
                 if let Some(Some(member)) = found.first() {
-                    self.into(Step::Name(name.clone()), rest, *member);
+                    self.enter(Step::Name(name.clone()), rest, *member);
                 }
             }
             _ => {}
@@ -134,7 +134,7 @@ impl<'b> Walk<'b> {
         self.around.pop();
     }
 
-    fn into(&mut self, step: Step, rest: &[Segment], value: Json<'b>) {
+    fn enter(&mut self, step: Step, rest: &[Segment], value: Json<'b>) {
         self.steps.push(step);
         self.on(rest, value);
         self.steps.pop();

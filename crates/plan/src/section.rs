@@ -102,7 +102,9 @@ impl<'t> Section<'t> {
     }
 
     fn get(&mut self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
-        self.known.push(key.to_owned());
+        if !self.known.iter().any(|known| known == key) {
+            self.known.push(key.to_owned());
+        }
         self.table.get(key)
     }
 

@@ -76,13 +76,13 @@ impl<'b> Cells<'b> {
                 self.quoted_cell()?
             } else {
                 let start = self.at;
-                self.to_end_of_cell();
+                self.skip_cell();
                 Cell { start, end: self.at, quoted: false, doubled: false }
             };
             cells.push(cell);
             if cell.quoted {
                 let behind = self.at;
-                self.to_end_of_cell();
+                self.skip_cell();
                 garbled |= self.at > behind;
             }
             match bytes.get(self.at) {
@@ -107,7 +107,7 @@ impl<'b> Cells<'b> {
         }
     }
 
-    fn to_end_of_cell(&mut self) {
+    fn skip_cell(&mut self) {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let separator = self.format.separator;
         let more = rest.iter().position(|byte| *byte == separator || matches!(byte, b'\n' | b'\r'));

@@ -1,17 +1,9 @@
 //! Both layouts: which rows a body has, and what is set aside.
 
-use daymark_extract::{CHUNK_BYTES, Reject, RowContext};
+use daymark_extract::{CHUNK_BYTES, EntityValue, Reject, RowContext};
 use daymark_plan::{FieldType, Layout};
 
-use crate::{context, decode, extract, extract_with, rows_of, spec};
-
-fn texts(rows: &[Vec<Option<String>>]) -> Vec<String> {
-    let row = |row: &Vec<Option<String>>| {
-        let fields: Vec<&str> = row.iter().map(|field| field.as_deref().unwrap_or("-")).collect();
-        fields.join(" ")
-    };
-    rows.iter().map(row).collect()
-}
+use crate::{context, decode, extract, extract_with, lines, rows_of, spec};
 
 #[test]
 fn columns_are_zipped_and_scalars_repeat() {
@@ -32,7 +24,7 @@ fn columns_are_zipped_and_scalars_repeat() {
         \"rain\":[[1],\"x\"]}}\n";
     let (rows, summary) = rows_of(&rows, body);
     assert_eq!(
-        texts(&rows),
+        lines(&rows),
         ["38.90 2026-01-01 6 - {\"t\":\"°C\"} [1]", "38.90 2026-01-02 - - {\"t\":\"°C\"} \"x\""]
     );
     assert_eq!((summary.extracted, summary.rejected), (2, 0));
@@ -44,10 +36,10 @@ fn columns_without_an_array_are_one_row_per_place() {
     let fields = [("t", "t", FieldType::Double), ("u?", "u", FieldType::Text)];
     let (rows, _) =
         rows_of(&spec(Layout::Columns, "$.current", &fields), "{\"current\":{\"t\":1}}");
-    assert_eq!(texts(&rows), ["1 -"]);
+    assert_eq!(lines(&rows), ["1 -"]);
     let body = "[{\"t\":1},{\"t\":[]},{\"t\":[2,3],\"u\":\"x\"}]";
     let (rows, summary) = rows_of(&spec(Layout::Columns, "$[*]", &fields), body);
-    assert_eq!(texts(&rows), ["1 -", "2 x", "3 x"]);
+    assert_eq!(lines(&rows), ["1 -", "2 x", "3 x"]);
     assert_eq!(summary.extracted, 3);
     // A place that has none of the fields has no row, not a row of nulls.
     let nothing = spec(Layout::Columns, "$", &[("t?", "t", FieldType::Double)]);
@@ -63,7 +55,7 @@ fn a_bad_value_sets_its_row_aside_and_leaves_no_byte() {
     );
     let body = "{\"a\":[{\"n\":[1,\"x\",3,4],\"s t\":[\"a\",\"b\",{\"k\":0},\"d\"]}]}";
     let (good, summary) = rows_of(&rows, body);
-    assert_eq!(texts(&good), ["1 a", "4 d"]);
+    assert_eq!(lines(&good), ["1 a", "4 d"]);
     let reject = |row, field: &str, path: &str, value: &str, reason: &str| Reject {
         row,
         field: field.to_owned(),
@@ -118,7 +110,7 @@ fn records_are_objects_with_members_missing_or_null() {
         {"id":"6b"}
     ]}"#;
     let (good, summary) = rows_of(&rows, body);
-    assert_eq!(texts(&good), ["1 a 7", "2 b 7", "3 - 7", "- - 7"]);
+    assert_eq!(lines(&good), ["1 a 7", "2 b 7", "3 - 7", "- - 7"]);
     let rejects: Vec<String> = summary
         .rejects
         .iter()
@@ -138,11 +130,11 @@ fn records_are_objects_with_members_missing_or_null() {
 fn records_may_be_one_object_or_several_arrays() {
     let fields = [("v", "v", FieldType::Integer)];
     let one = spec(Layout::Records, "$", &fields);
-    assert_eq!(texts(&rows_of(&one, "{\"v\":1}").0), ["1"]);
+    assert_eq!(lines(&rows_of(&one, "{\"v\":1}").0), ["1"]);
     assert_eq!(rows_of(&one, "{\"v\":[1]}").1.rejects[0].path, "$.v");
     let several = spec(Layout::Records, "$[*].items", &fields);
     let body = "[{\"items\":[{\"v\":1},{\"v\":2}]},{\"items\":[]},{\"items\":{\"v\":3}}]";
-    assert_eq!(texts(&rows_of(&several, body).0), ["1", "2", "3"]);
+    assert_eq!(lines(&rows_of(&several, body).0), ["1", "2", "3"]);
 }
 
 #[test]
@@ -150,12 +142,12 @@ fn the_last_of_two_members_with_one_name_counts_everywhere() {
     let body = "{\"v\":[1],\"w\":1,\"v\":[2,3],\"w\":{\"a\":1}}";
     let fields = [("v", "v", FieldType::Integer), ("w", "w", FieldType::Jsonb)];
     let (rows, _) = rows_of(&spec(Layout::Columns, "$", &fields), body);
-    assert_eq!(texts(&rows), ["2 {\"a\":1}", "3 {\"a\":1}"]);
+    assert_eq!(lines(&rows), ["2 {\"a\":1}", "3 {\"a\":1}"]);
     let (rows, _) = rows_of(
         &spec(Layout::Columns, "$..[?@.x]", &[("x", "x", FieldType::Integer)]),
         "{\"a\":{\"x\":1},\"a\":{\"x\":2}}",
     );
-    assert_eq!(texts(&rows), ["2"]);
+    assert_eq!(lines(&rows), ["2"]);
 }
 
 #[test]
@@ -192,6 +184,39 @@ fn system_columns_stand_before_the_fields() {
     };
     assert_eq!(shown, [row("40", "7"), row("42", "8")]);
     assert_eq!(summary.rejects[0].row, 41);
+}
+
+#[test]
+fn the_columns_of_the_entity_stand_between_and_outside_the_hash() {
+    let rows = spec(Layout::Records, "$", &[("v", "v", FieldType::Bigint)]);
+    let value = |field_type, value: Option<&str>| EntityValue {
+        field_type,
+        value: value.map(ToOwned::to_owned),
+    };
+    let kinds = [FieldType::Text, FieldType::Double, FieldType::Bigint, FieldType::Boolean];
+    let texts = [Some(""), Some("-0.13"), Some("7"), None];
+    let entity_values =
+        kinds.into_iter().zip(texts).map(|(kind, text)| value(kind, text)).collect();
+    let with = RowContext { entity_values, ..context() };
+    let (tuples, summary) = extract_with(&rows, b"[{\"v\":1},{\"v\":2}]", with).unwrap();
+    for (tuple, v) in decode::tuples(&tuples).iter().zip(["1", "2"]) {
+        assert_eq!(tuple.len(), 10);
+        let shown: Vec<Option<String>> = tuple[5..]
+            .iter()
+            .zip(kinds.into_iter().chain([FieldType::Bigint]))
+            .map(|(field, kind)| field.as_ref().map(|bytes| decode::text(kind, bytes)))
+            .collect();
+        assert_eq!(lines(&[shown]), [format!(" -0.13 7 - {v}")]);
+    }
+    let (_, without) = extract(&rows, b"[{\"v\":1},{\"v\":2}]").unwrap();
+    assert_eq!(summary.rows_sha256, without.rows_sha256);
+
+    let unfit =
+        RowContext { entity_values: vec![value(FieldType::Bigint, Some("north"))], ..context() };
+    assert_eq!(
+        daymark_extract::open(&rows, b"[]", unfit).unwrap_err().to_string(),
+        "the entity's value `north` does not fit its column: expected a whole number, found other text"
+    );
 }
 
 #[test]

@@ -98,3 +98,30 @@ fn rows_of(rows: &RowsSpec, body: &str) -> (Vec<Vec<Option<String>>>, Summary) {
     });
     (decoded.collect(), summary)
 }
+
+/// A `[rows]` section as it stands in a source's file.
+fn rows_section(toml: &str) -> RowsSpec {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("sources")).unwrap();
+    let settings = "name = \"p\"\ntime_zone = \"UTC\"\nschedule = \"cron(0 8 * * ? *)\"\n";
+    std::fs::write(folder.path().join("daymark.toml"), settings).unwrap();
+    let source = format!("id = \"s\"\n[request]\nurl = \"http://localhost/\"\n[rows]\n{toml}");
+    std::fs::write(folder.path().join("sources/s.toml"), source).unwrap();
+    match daymark_plan::load(folder.path(), &daymark_plan::Environment::default()) {
+        Ok(plan) => plan.sources[0].rows.clone(),
+        Err(daymark_plan::PlanError::Problems { problems, .. }) => {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            panic!("{}", lines.join("\n"))
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Rows for people: fields with a space between them, `-` for null.
+fn lines(rows: &[Vec<Option<String>>]) -> Vec<String> {
+    let row = |row: &Vec<Option<String>>| {
+        let fields: Vec<&str> = row.iter().map(|field| field.as_deref().unwrap_or("-")).collect();
+        fields.join(" ")
+    };
+    rows.iter().map(row).collect()
+}

@@ -280,13 +280,13 @@ fn columns(
     rules: &Rules<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Vec<FieldPlace>> {
-    let columns = if let Some(DeValue::Integer(_)) = section.optional_value("column") {
+    let numbered = matches!(section.optional_value("column"), Some(DeValue::Integer(_)));
+    let columns: Vec<FieldPlace> = if numbered {
         let number = section.optional_whole("column", 1..=100_000, problems)?;
         vec![FieldPlace::Column(ColumnRef::Position(number))]
     } else {
         let names = section.required_strings("column", problems)?;
-        let names = names.into_iter().map(|name| FieldPlace::Column(ColumnRef::Name(name)));
-        names.collect()
+        names.into_iter().map(|name| FieldPlace::Column(ColumnRef::Name(name))).collect()
     };
     let layout = rules.layout?;
     if !matches!(layout, Layout::Csv | Layout::Grid) {

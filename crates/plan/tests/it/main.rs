@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+mod rows;
+
 use daymark_plan::{Block, Calendar, ChartKind, DatabaseUrl, Environment, PlanError, RawUrl, load};
 use tempfile::TempDir;
 
