@@ -101,7 +101,7 @@ async fn addresses_that_are_not_understood_are_not_repeated_with_their_passwords
     error: 2 problems in the pipeline folder `<folder>`
       $DAYMARK_DATABASE_URL: the database URL is neither embedded nor PostgreSQL's
         hint: accepted: `embedded:`, `embedded:DIR` or `postgres://USER@HOST/DATABASE`
-      $DAYMARK_RAW_URL: the raw store is `s3://x`
-        hint: accepted: `file:DIR`, such as `file:.daymark/raw`
+      $DAYMARK_RAW_URL: the bucket of the raw store is `x`
+        hint: accepted: 3 to 63 characters of a-z, 0-9, - and .
     ");
 }
