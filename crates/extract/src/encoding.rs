@@ -67,9 +67,6 @@ fn decode<'b>(
             }
         };
     }
-    if encoding.is_ascii_compatible() && body.is_ascii() {
-        return Ok((Cow::Borrowed(body), None));
-    }
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let mut text = String::with_capacity(body.len());
     let mut at = mark;
@@ -79,6 +76,10 @@ fn decode<'b>(
         let (result, read) = decoder.decode_to_string_without_replacement(rest, &mut text, true);
         at += read;
         match result {
+            // Nothing to note where the bytes are the same in both.
+            DecoderResult::InputEmpty if text.as_bytes() == body => {
+                return Ok((Cow::Borrowed(body), None));
+            }
             DecoderResult::InputEmpty => {
                 return Ok((Cow::Owned(text.into_bytes()), Some(encoding.name())));
             }

@@ -5,7 +5,8 @@
 //! the text and without a panic, but what it returns means nothing.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 
 /// A value as the text it is written in, without space around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,16 +71,26 @@ impl<'b> Json<'b> {
         Elements { text: self.text, at: 1 }
     }
 
-    /// The members of an object. A first pass finds the names that come twice.
+    /// The members of an object. A first pass finds the names that come twice: by their hashes,
+    /// because a table of all names would take several times the room of the body.
     pub(crate) fn members(self) -> Members<'b> {
         let mut pass = Members { text: self.text, at: 1, overridden: HashSet::new() };
-        let mut seen = HashMap::new();
-        let mut overridden = HashSet::new();
+        let hasher = RandomState::new();
+        let mut names = Vec::new();
         while let Some((start, member)) = pass.next_at() {
-            // A name no text can hold, half a surrogate pair, is told apart as it is written.
-            let quoted = member.name.quoted();
-            let name = unescape(quoted).unwrap_or(Cow::Borrowed(quoted));
-            overridden.extend(seen.insert(name, start));
+            names.push((hasher.hash_one(name_of(member.name.quoted())), start));
+        }
+        names.sort_unstable();
+        let mut overridden = HashSet::new();
+        for alike in names.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1) {
+            let mut later = HashSet::new();
+            for (_, start) in alike.iter().rev() {
+                let end = string_end(self.text.as_bytes(), *start);
+                let quoted = self.text.get(start + 1..end.saturating_sub(1)).unwrap_or_default();
+                if !later.insert(name_of(quoted)) {
+                    overridden.insert(*start);
+                }
+            }
         }
         Members { text: self.text, at: 1, overridden }
     }
@@ -88,6 +99,12 @@ impl<'b> Json<'b> {
     pub(crate) fn quoted(self) -> &'b str {
         self.text.get(1..self.text.len().saturating_sub(1)).unwrap_or_default()
     }
+}
+
+/// The characters of a name. One that no text can hold, half a surrogate pair, is told apart as it
+/// is written.
+fn name_of(quoted: &str) -> Cow<'_, str> {
+    unescape(quoted).unwrap_or(Cow::Borrowed(quoted))
 }
 
 /// The elements of an array, one after the other.
