@@ -38,9 +38,9 @@ lint: ui ## Check format, lints and documentation
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-unit: ui ## Run the Rust tests, on the embedded and on a native PostgreSQL
+unit: ui ## Run the Rust tests, on the embedded and a native PostgreSQL, and an S3 server
 	$(CARGO) build --locked --workspace --all-targets
-	scripts/with-postgres.sh $(CARGO) test --locked --workspace --no-fail-fast
+	scripts/with-postgres.sh scripts/with-s3.sh $(CARGO) test --locked --workspace --no-fail-fast
 
 browser: build ## Run the browser tests against the demo
 	$(BROWSER_TESTS)

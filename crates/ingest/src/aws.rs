@@ -5,13 +5,14 @@
 //! signer can sign do not need two SDKs. Deliberately absent: writing any.
 
 use bytes::Bytes;
+use daymark_plan::Environment;
 use serde_json::{Value, json};
 
 use crate::store::signer;
 use crate::words::message_of;
 
 /// A secret. `NAME#FIELD` is a member of one that is JSON, as the console makes them.
-pub(crate) async fn secret(name: &str) -> Result<String, String> {
+pub(crate) async fn secret(name: &str, environment: &Environment) -> Result<String, String> {
     let (name, field) = match name.split_once('#') {
         Some((name, field)) => (name, Some(field)),
         None => (name, None),
@@ -24,7 +25,7 @@ pub(crate) async fn secret(name: &str) -> Result<String, String> {
         ("secretsmanager", "Secrets Manager", target, json!({ "SecretId": name }), "/SecretString")
     };
     let signer = signer().await?;
-    let url = endpoint(service, &signer.region);
+    let url = endpoint(service, &signer.region, environment);
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
     let body = Bytes::from(question.to_string());
     let sent = signer.send("POST", &format!("{url}/"), service, &headers, body).await;
@@ -49,9 +50,9 @@ pub(crate) async fn secret(name: &str) -> Result<String, String> {
 }
 
 /// The address of a service: that of the environment, as AWS's own tools have it, or AWS's.
-fn endpoint(service: &str, region: &str) -> String {
+fn endpoint(service: &str, region: &str, environment: &Environment) -> String {
     let name = if service == "ssm" { "SSM" } else { "SECRETS_MANAGER" };
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let variable = |name: &str| environment.get(name).map(str::to_owned);
     variable(&format!("AWS_ENDPOINT_URL_{name}"))
         .or_else(|| variable("AWS_ENDPOINT_URL"))
         .map_or_else(

@@ -23,7 +23,9 @@ pub(crate) async fn look_up(
                 .get(variable)
                 .map(str::to_owned)
                 .ok_or_else(|| missing("the environment variable is not set".to_owned()))?,
-            SecretRef::Stored(stored) => crate::aws::secret(stored).await.map_err(missing)?,
+            SecretRef::Stored(stored) => {
+                crate::aws::secret(stored, environment).await.map_err(missing)?
+            }
         };
         secrets.insert(name, Secret::new(value));
     }

@@ -52,6 +52,7 @@ impl Files {
 
     /// The newest of the abandoned are a day old, so nothing that is in use is touched. What cannot be
     /// removed is tried again at the next opening.
+    #[expect(clippy::disallowed_methods, reason = "the times of files are the system's")]
     fn clear_spool(&self) {
         let Ok(entries) = fs::read_dir(self.spool_folder()) else { return };
         for entry in entries.flatten() {

@@ -3,6 +3,8 @@
 //! In: bytes and keys. Out: objects that are written whole or not at all and are kept when the call
 //! returns. Deliberately absent: deleting anything but the probe's own object.
 
+#[cfg(test)]
+mod contract;
 mod files;
 mod objects;
 mod probe;
@@ -38,6 +40,9 @@ const READ_AT_ONCE: usize = 16;
 pub struct RawStore {
     backend: Backend,
     shown: Arc<str>,
+    /// How many more writes a test lets this store do.
+    #[cfg(test)]
+    writes_left: Option<Arc<std::sync::atomic::AtomicI64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,7 +96,7 @@ impl RawStore {
                 Backend::Objects(objects, Some(Arc::new(bucket)))
             }
         };
-        Ok(Self { backend, shown })
+        Ok(Self::made(backend, shown))
     }
 
     /// A store that is gone with this process.
@@ -101,7 +106,16 @@ impl RawStore {
 
     /// A store over any other; `shown` names it.
     pub fn over(store: Arc<dyn ObjectStore>, shown: &str) -> Self {
-        Self { backend: Backend::Objects(Objects { store }, None), shown: shown.into() }
+        Self::made(Backend::Objects(Objects { store }, None), shown.into())
+    }
+
+    fn made(backend: Backend, shown: Arc<str>) -> Self {
+        Self {
+            backend,
+            shown,
+            #[cfg(test)]
+            writes_left: None,
+        }
     }
 
     /// The bytes of an object.
@@ -259,6 +273,8 @@ impl RawStore {
     }
 
     async fn put(&self, key: &Path, body: Bytes, mode: Mode) -> object_store::Result<Written> {
+        #[cfg(test)]
+        self.outlive()?;
         let version = match &self.backend {
             Backend::Files(files) => files.put(key, body, mode).await.map(|()| None)?,
             Backend::Objects(objects, _) => objects.put(key, body, mode).await?,
@@ -280,6 +296,8 @@ impl RawStore {
             };
             return self.put(&key, body.read().await.map_err(spool)?, mode).await;
         };
+        #[cfg(test)]
+        self.outlive()?;
         let version = match &self.backend {
             Backend::Files(files) => files.put_file(&key, file, mode).await.map(|()| None)?,
             Backend::Objects(objects, _) => objects.put_file(&key, &file, body.len(), mode).await?,

@@ -5,6 +5,7 @@
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -27,6 +28,12 @@ const PART: usize = 8 << 20;
 /// How many parts are on their way at once.
 const PARTS_AT_ONCE: usize = 2;
 
+/// How often a write is tried whose answer is lost.
+const TRIES: u32 = 4;
+
+/// How long is waited before the second try; longer before each further one.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// A store of objects.
 #[derive(Debug, Clone)]
 pub(super) struct Objects {
@@ -40,9 +47,26 @@ impl Objects {
             Mode::Create => PutMode::Create,
             Mode::Overwrite => PutMode::Overwrite,
         };
-        let payload = PutPayload::from_bytes(body);
-        let put = self.store.put_opts(key, payload, PutOptions::from(mode)).await?;
-        Ok(put.version)
+        let mut tries = 1;
+        loop {
+            let payload = PutPayload::from_bytes(body.clone());
+            let put = self.store.put_opts(key, payload, PutOptions::from(mode.clone())).await;
+            match put {
+                Ok(put) => return Ok(put.version),
+                // `object_store` does not repeat a conditional write whose answer was lost: it may have
+                // been done. Here that can be told: what is there then is what was to be written.
+                Err(Error::Generic { .. }) if tries < TRIES => {
+                    tokio::time::sleep(PAUSE * tries).await;
+                    tries += 1;
+                }
+                Err(Error::AlreadyExists { .. })
+                    if tries > 1 && self.get(key).await.is_ok_and(|there| there == body) =>
+                {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Writes a file. A large one goes up in parts, which cannot be create-only: that is left to keys
@@ -91,7 +115,7 @@ impl Objects {
 
     /// What is known of an object without reading it.
     pub(super) async fn head(&self, key: &Path) -> Result<ObjectInfo> {
-        self.store.head(key).await.map(info)
+        self.store.head(key).await.map(|meta| info(&meta))
     }
 
     /// The keys under a prefix after a key, in order.
@@ -111,7 +135,7 @@ impl Objects {
     pub(super) async fn list(&self, prefix: &Path) -> Result<Vec<ObjectInfo>> {
         let prefix = Some(prefix).filter(|prefix| !prefix.as_ref().is_empty());
         let listed: Vec<ObjectMeta> = self.store.list(prefix).try_collect().await?;
-        let mut found: Vec<ObjectInfo> = listed.into_iter().map(info).collect();
+        let mut found: Vec<ObjectInfo> = listed.iter().map(info).collect();
         found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
@@ -122,7 +146,7 @@ impl Objects {
     }
 }
 
-fn info(meta: ObjectMeta) -> ObjectInfo {
+fn info(meta: &ObjectMeta) -> ObjectInfo {
     let modified = Timestamp::from_second(meta.last_modified.timestamp()).ok();
     ObjectInfo { key: meta.location.to_string(), size: meta.size, modified }
 }

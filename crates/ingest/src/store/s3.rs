@@ -1,7 +1,7 @@
 //! Buckets: how they are reached, as whom, and what is asked of them beside objects.
 //!
 //! In: an [`S3Location`] and the standard chain of credentials: the environment, a web identity, the
-//! container's role, the shared files (`AWS_PROFILE`), the instance's role (IMDSv2). Out: an object
+//! container's role, the shared files (`AWS_PROFILE`), the instance's role (`IMDSv2`). Out: an object
 //! store; signed requests for the few things `object_store` has no word for. Deliberately absent: AWS's
 //! SDKs: `object_store` has the chain but for the shared files, which are a page of INI
 //! (DECISIONS.md). Profiles that need more than their own keys (SSO, assumed roles) are not read; the
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daymark_plan::{Encryption, S3Location};
+use daymark_plan::{Encryption, Environment, S3Location};
 use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential, Checksum};
 use object_store::client::{HttpRequest, StaticCredentialProvider};
@@ -127,46 +127,45 @@ fn said(error: object_store::Error) -> String {
 
 /// The region: the folder's word, else the environment's, else where AWS began.
 fn region(location: &S3Location) -> String {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let environment = Environment::of_process();
+    let variable = |name| environment.get(name).map(str::to_owned);
     location
         .region
         .clone()
         .or_else(|| variable("AWS_REGION"))
         .or_else(|| variable("AWS_DEFAULT_REGION"))
-        .or_else(|| profile().and_then(|profile| profile.get("region").cloned()))
+        .or_else(|| profile(&environment).and_then(|profile| profile.get("region").cloned()))
         .unwrap_or_else(|| "us-east-1".to_owned())
 }
 
 /// The standard chain of credentials.
 fn chain() -> Result<AmazonS3Builder, String> {
     let builder = AmazonS3Builder::from_env();
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let environment = Environment::of_process();
     let before = [
         "AWS_ACCESS_KEY_ID",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     ];
-    if !set("AWS_PROFILE") && before.into_iter().any(set) {
+    let named = environment.get("AWS_PROFILE");
+    if named.is_none() && before.into_iter().any(|name| environment.get(name).is_some()) {
         return Ok(builder);
     }
-    let Some(profile) = profile() else {
-        return match std::env::var("AWS_PROFILE") {
-            Ok(name) if !name.is_empty() => {
+    let profile = profile(&environment);
+    let keys = profile.as_ref().and_then(|profile| {
+        profile.get("aws_access_key_id").zip(profile.get("aws_secret_access_key"))
+    });
+    let (Some(profile), Some((id, secret))) = (&profile, keys) else {
+        return match (named, &profile) {
+            (None, _) => Ok(builder),
+            (Some(name), None) => {
                 Err(format!("the profile `{name}` (AWS_PROFILE) is in none of AWS's shared files"))
             }
-            _ => Ok(builder),
-        };
-    };
-    let (Some(id), Some(secret)) =
-        (profile.get("aws_access_key_id"), profile.get("aws_secret_access_key"))
-    else {
-        return match std::env::var("AWS_PROFILE") {
-            Ok(name) if !name.is_empty() => Err(format!(
+            (Some(name), Some(_)) => Err(format!(
                 "the profile `{name}` (AWS_PROFILE) has no keys of its own; `eval \"$(aws configure \
                  export-credentials --format env)\"` gives its keys to the environment"
             )),
-            _ => Ok(builder),
         };
     };
     let credential = AwsCredential {
@@ -179,8 +178,8 @@ fn chain() -> Result<AmazonS3Builder, String> {
 
 /// The profile in force (`AWS_PROFILE`, else `default`), out of both shared files: that of credentials
 /// counts more.
-fn profile() -> Option<HashMap<String, String>> {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+fn profile(environment: &Environment) -> Option<HashMap<String, String>> {
+    let variable = |name| environment.get(name).map(str::to_owned);
     let name = variable("AWS_PROFILE").unwrap_or_else(|| "default".to_owned());
     let home = variable("HOME").map(PathBuf::from).unwrap_or_default();
     let file = |name: &'static str, default: &str| {

@@ -154,7 +154,7 @@ fn without_words_everything_has_a_default() {
     assert_eq!(plan.settings.raw, RawUrl::File(plan.root.join(".daymark/raw")));
     assert_eq!(plan.settings.dashboard.listen.to_string(), "127.0.0.1:8080");
     let source = &plan.sources[0];
-    assert_eq!((source.retry.attempts, source.retry.total.as_secs()), (4, 60));
+    assert_eq!((source.retry.attempts, source.retry.total.as_secs()), (4, 300));
     assert_eq!(source.expect.min_rows, 1);
     let columns: Vec<&str> = source.rows.raw_columns().map(|(name, _)| name).collect();
     assert_eq!(columns, ["_fetch_id", "_fetch_row", "_data_date", "_fetched_at", "_entity", "a"]);
