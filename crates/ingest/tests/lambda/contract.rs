@@ -1,0 +1,179 @@
+//! The function and the library leave the same: one scenario each, in two empty stores.
+
+use daymark_testkit::rest::Reply;
+use jiff::civil::date;
+use serde_json::{Value, json};
+
+use crate::runtime_api::Said;
+use crate::world::{AMPLE, BUSY, GOOD, MONDAY, World, scheduled};
+
+/// The report, with what differs from run to run put aside.
+fn report(said: Option<Said>) -> Value {
+    let Some(Said::Response(mut report)) = said else { panic!("no report: {said:?}") };
+    assert_ne!(report["run_id"].take(), Value::Null);
+    for fetch in report["fetches"].as_array_mut().unwrap() {
+        assert!(fetch["manifest"].take().as_str().unwrap().starts_with("manifests/"));
+    }
+    report
+}
+
+/// The text of an error, by its kind.
+fn error(said: Option<Said>, kind: &str) -> String {
+    let Some(Said::Error(error)) = said else { panic!("no error: {said:?}") };
+    assert_eq!(error["errorType"], kind);
+    error["errorMessage"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn two_sources_at_a_scheduled_instant_of_the_past() {
+    let world = World::of_two().await;
+    let mut function = world.function().await;
+    let said = function.invoke(&scheduled(), AMPLE).await;
+    world.library(&["weather", "stock"], Some(MONDAY), None).await;
+    insta::assert_snapshot!(world.same(), @"");
+    let text = serde_json::to_string_pretty(&report(said)).unwrap();
+    insta::assert_snapshot!(text, @"");
+    // The log says the same, as JSON lines, and no secret.
+    let log = function.log().await;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said: Vec<_> = lines.iter().map(|line| (&line["message"], &line["source"])).collect();
+    assert_eq!(
+        said,
+        [(&json!("fetched"), &json!("stock")), (&json!("fetched"), &json!("weather"))]
+    );
+    assert_eq!(lines[0]["span"]["request_id"], "request-1");
+    assert!(!log.contains(crate::world::SECRET));
+}
+
+#[tokio::test]
+async fn the_events_of_aws_are_for_their_time() {
+    let world = World::of_two().await;
+    let mut function = world.function().await;
+    let event = json!({
+        "version": "0", "detail-type": "Scheduled Event", "source": "aws.events",
+        "time": MONDAY, "region": "us-east-1", "resources": [], "detail": {},
+    });
+    report(function.invoke(&event.to_string(), AMPLE).await);
+    world.library(&["weather", "stock"], Some(MONDAY), None).await;
+    world.same();
+}
+
+#[tokio::test]
+async fn one_that_is_refused_does_not_stop_the_other() {
+    let world = World::of_two().await;
+    world.answer("weather", BUSY);
+    let mut function = world.function().await;
+    let said = function.invoke(&scheduled(), AMPLE).await;
+    world.library(&["weather", "stock"], Some(MONDAY), None).await;
+    insta::assert_snapshot!(world.same(), @"");
+    insta::assert_snapshot!(error(said, "FetchFailed"), @"");
+    // A retry asks only the one that is not there yet.
+    world.answer("weather", GOOD);
+    let said = function.invoke(&scheduled(), AMPLE).await;
+    let asked: Vec<_> = world.api.requests().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(asked.iter().filter(|target| target.starts_with("/stock")).count(), 2, "{asked:?}");
+    assert_eq!(before(&report(said)), [true, false]);
+    world.library(&["weather", "stock"], Some(MONDAY), None).await;
+    world.same();
+}
+
+#[tokio::test]
+async fn a_retry_of_another_process_fetches_nothing_twice() {
+    let world = World::of_two().await;
+    report(world.function().await.invoke(&scheduled(), AMPLE).await);
+    let asked = world.api.requests().len();
+    let said = world.function().await.invoke(&scheduled(), AMPLE).await;
+    assert_eq!(before(&report(said)), [true, true]);
+    assert_eq!(world.api.requests().len(), asked);
+    for _ in 0..2 {
+        world.library(&["weather", "stock"], Some(MONDAY), None).await;
+    }
+    world.same();
+    // Another instant is another fetch.
+    let next = json!({ "scheduled_at": "2025-11-24T14:00:00Z" }).to_string();
+    let said = world.function().await.invoke(&next, AMPLE).await;
+    assert_eq!(before(&report(said)), [false, false]);
+}
+
+fn before(report: &Value) -> Vec<bool> {
+    let fetches = report["fetches"].as_array().unwrap().iter();
+    fetches.map(|fetch| fetch["fetched_before"].as_bool().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn every_entity_is_a_fetch_of_its_own() {
+    let world = World::new().await;
+    let entities = "\n[[entity]]\nid = \"berlin\"\ncode = \"b\"\n[[entity]]\nid = \"lima\"\n\
+                    code = \"l\"\n[[entity]]\nid = \"oslo\"\ncode = \"o\"\n";
+    world.source("city", "", &format!("query = {{ at = \"{{{{ entity.code }}}}\" }}{entities}"));
+    world.answer("city?at=b", GOOD);
+    world.answer("city?at=l", BUSY);
+    world.answer("city?at=o", &GOOD.replace("9.1", "-3"));
+    let mut function = world.function().await;
+    let said = function.invoke(&scheduled(), AMPLE).await;
+    world.library(&["city"], Some(MONDAY), None).await;
+    insta::assert_snapshot!(world.same(), @"");
+    insta::assert_snapshot!(error(said, "FetchFailed"), @"");
+    world.answer("city?at=l", GOOD);
+    let said = function.invoke(&scheduled(), AMPLE).await;
+    assert_eq!(before(&report(said)), [true, false, true]);
+    world.library(&["city"], Some(MONDAY), None).await;
+    world.same();
+}
+
+#[tokio::test]
+async fn a_person_asks_for_a_source_and_a_day() {
+    let world = World::of_two().await;
+    let event = json!({ "source": "stock", "data_date": "2025-10-01" }).to_string();
+    report(world.function().await.invoke(&event, AMPLE).await);
+    world.library(&["stock"], None, Some(date(2025, 10, 1))).await;
+    insta::assert_snapshot!(world.same(), @"");
+}
+
+#[tokio::test]
+async fn a_day_may_be_named_beside_the_scheduled_instant() {
+    let world = World::of_two().await;
+    let event = json!({ "scheduled_at": MONDAY, "data_date": "2025-10-01" }).to_string();
+    report(world.function().await.invoke(&event, AMPLE).await);
+    world.library(&["weather", "stock"], Some(MONDAY), Some(date(2025, 10, 1))).await;
+    world.same();
+}
+
+#[tokio::test]
+async fn an_empty_event_is_for_now_and_a_retry_fetches_again() {
+    let world = World::of_two().await;
+    let mut function = world.function().await;
+    for _ in 0..2 {
+        assert_eq!(before(&report(function.invoke("{}", AMPLE).await)), [false, false]);
+        world.library(&["weather", "stock"], None, None).await;
+    }
+    assert_eq!(world.manifests().len(), 4);
+    assert!(world.manifests().iter().all(|manifest| manifest["scheduled_at"].is_null()));
+    world.same();
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_asked_again() {
+    let world = World::of_two().await;
+    for _ in 0..2 {
+        world.api.only("/weather", Reply::new(503, "busy"));
+        world.api.on("/weather", Reply::json(GOOD));
+        match world.manifests().len() {
+            0 => drop(report(world.function().await.invoke(&scheduled(), AMPLE).await)),
+            _ => world.library(&["weather", "stock"], Some(MONDAY), None).await,
+        }
+    }
+    world.same();
+    let attempts = world.manifests().pop().unwrap()["attempts"].as_array().unwrap().len();
+    assert_eq!(attempts, 2);
+}
+
+#[tokio::test]
+async fn a_missing_secret_stops_its_source_alone() {
+    let world = World::of_two().await;
+    world.source("weather", "", "query = { key = \"${OTHER_KEY}\" }");
+    let said = world.function().await.invoke(&scheduled(), AMPLE).await;
+    insta::assert_snapshot!(error(said, "FetchFailed"), @"");
+    world.library(&["weather", "stock"], Some(MONDAY), None).await;
+    insta::assert_snapshot!(world.same(), @"");
+}
