@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_said_with_what_is_accepted() {
         let said = |event: &Value| Event::read(event).unwrap_err().to_string();
-        insta::assert_snapshot!(said(&json!({ "date": "2026-11-23" })), @"");
-        insta::assert_snapshot!(said(&json!({ "data_date": "2026-11-23T13:00:00Z" })), @"");
-        insta::assert_snapshot!(said(&json!({ "data_date": 20_261_123 })), @"");
-        insta::assert_snapshot!(said(&json!({ "scheduled_at": "<aws.scheduler.scheduled-time>" })), @"");
-        insta::assert_snapshot!(said(&json!({ "source": "aws.s3", "detail-type": "Object Created" })), @"");
-        insta::assert_snapshot!(said(&json!({ "source": "aws.events" })), @"");
-        insta::assert_snapshot!(said(&json!(["weather"])), @"");
+        insta::assert_snapshot!(said(&json!({ "date": "2026-11-23" })), @"the event cannot be understood: it has the key `date`; accepted: `scheduled_at`, `source`, `data_date`");
+        insta::assert_snapshot!(said(&json!({ "data_date": "2026-11-23T13:00:00Z" })), @"the event cannot be understood: `data_date` is `2026-11-23T13:00:00Z`; accepted: a day such as `2026-11-23`");
+        insta::assert_snapshot!(said(&json!({ "data_date": 20_261_123 })), @"the event cannot be understood: `data_date` is `20261123`; accepted: a text");
+        insta::assert_snapshot!(said(&json!({ "scheduled_at": "<aws.scheduler.scheduled-time>" })), @"the event cannot be understood: `scheduled_at` is `<aws.scheduler.scheduled-time>`; accepted: an instant such as `2026-11-23T13:00:00Z`, which is what EventBridge Scheduler puts in the place of `<aws.scheduler.scheduled-time>`");
+        insta::assert_snapshot!(said(&json!({ "source": "aws.s3", "detail-type": "Object Created" })), @"the event cannot be understood: it is a `Object Created` of `aws.s3`; accepted: a `Scheduled Event`");
+        insta::assert_snapshot!(said(&json!({ "source": "aws.events" })), @"the event cannot be understood: `time` is ``; accepted: an instant such as `2026-11-23T13:00:00Z`, which is what EventBridge Scheduler puts in the place of `<aws.scheduler.scheduled-time>`");
+        insta::assert_snapshot!(said(&json!(["weather"])), @r#"the event cannot be understood: it is `["weather"]`; accepted: an object, such as `{}`"#);
     }
 }

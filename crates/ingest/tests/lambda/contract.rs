@@ -30,9 +30,47 @@ async fn two_sources_at_a_scheduled_instant_of_the_past() {
     let mut function = world.function().await;
     let said = function.invoke(&scheduled(), AMPLE).await;
     world.library(&["weather", "stock"], Some(MONDAY), None).await;
-    insta::assert_snapshot!(world.same(), @"");
+    insta::assert_snapshot!(world.same(), @"
+    archive/stock/2025-11-21/<sha256>.json
+    archive/weather/2025-11-24/<sha256>.json
+    manifests/stock/2025-11-21_
+    manifests/weather/2025-11-24_
+    raw/stock/stock_2025-11-21.json
+    raw/weather/weather_2025-11-24.json
+    ");
     let text = serde_json::to_string_pretty(&report(said)).unwrap();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    {
+      "run_id": null,
+      "scheduled_at": "2025-11-24T13:00:00Z",
+      "fetches": [
+        {
+          "source": "stock",
+          "data_date": "2025-11-21",
+          "entity": null,
+          "outcome": "accepted",
+          "reason": null,
+          "error_kind": null,
+          "rows": 2,
+          "bytes": 68,
+          "manifest": null,
+          "fetched_before": false
+        },
+        {
+          "source": "weather",
+          "data_date": "2025-11-24",
+          "entity": null,
+          "outcome": "accepted",
+          "reason": null,
+          "error_kind": null,
+          "rows": 2,
+          "bytes": 64,
+          "manifest": null,
+          "fetched_before": false
+        }
+      ]
+    }
+    "#);
     // The log says the same, as JSON lines, and no secret.
     let log = function.log().await;
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -65,8 +103,17 @@ async fn one_that_is_refused_does_not_stop_the_other() {
     let mut function = world.function().await;
     let said = function.invoke(&scheduled(), AMPLE).await;
     world.library(&["weather", "stock"], Some(MONDAY), None).await;
-    insta::assert_snapshot!(world.same(), @"");
-    insta::assert_snapshot!(error(said, "FetchFailed"), @"");
+    insta::assert_snapshot!(world.same(), @"
+    archive/stock/2025-11-21/<sha256>.json
+    archive/weather/2025-11-24/<sha256>.json
+    manifests/stock/2025-11-21_
+    manifests/weather/2025-11-24_
+    raw/stock/stock_2025-11-21.json
+    ");
+    insta::assert_snapshot!(error(said, "FetchFailed"), @"
+    1 of 2 fetches failed
+      weather 2025-11-24: `$.error` is present: come back later
+    ");
     // A retry asks only the one that is not there yet.
     world.answer("weather", GOOD);
     let said = function.invoke(&scheduled(), AMPLE).await;
@@ -112,8 +159,20 @@ async fn every_entity_is_a_fetch_of_its_own() {
     let mut function = world.function().await;
     let said = function.invoke(&scheduled(), AMPLE).await;
     world.library(&["city"], Some(MONDAY), None).await;
-    insta::assert_snapshot!(world.same(), @"");
-    insta::assert_snapshot!(error(said, "FetchFailed"), @"");
+    insta::assert_snapshot!(world.same(), @"
+    archive/city/2025-11-24/<sha256>.json
+    archive/city/2025-11-24/<sha256>.json
+    archive/city/2025-11-24/<sha256>.json
+    manifests/city/2025-11-24_berlin
+    manifests/city/2025-11-24_lima
+    manifests/city/2025-11-24_oslo
+    raw/city/city_2025-11-24_berlin.json
+    raw/city/city_2025-11-24_oslo.json
+    ");
+    insta::assert_snapshot!(error(said, "FetchFailed"), @"
+    1 of 3 fetches failed
+      city/lima 2025-11-24: `$.error` is present: come back later
+    ");
     world.answer("city?at=l", GOOD);
     let said = function.invoke(&scheduled(), AMPLE).await;
     assert_eq!(before(&report(said)), [true, false, true]);
@@ -127,7 +186,11 @@ async fn a_person_asks_for_a_source_and_a_day() {
     let event = json!({ "source": "stock", "data_date": "2025-10-01" }).to_string();
     report(world.function().await.invoke(&event, AMPLE).await);
     world.library(&["stock"], None, Some(date(2025, 10, 1))).await;
-    insta::assert_snapshot!(world.same(), @"");
+    insta::assert_snapshot!(world.same(), @"
+    archive/stock/2025-10-01/<sha256>.json
+    manifests/stock/2025-10-01_
+    raw/stock/stock_2025-10-01.json
+    ");
 }
 
 #[tokio::test]
@@ -173,7 +236,14 @@ async fn a_missing_secret_stops_its_source_alone() {
     let world = World::of_two().await;
     world.source("weather", "", "query = { key = \"${OTHER_KEY}\" }");
     let said = world.function().await.invoke(&scheduled(), AMPLE).await;
-    insta::assert_snapshot!(error(said, "FetchFailed"), @"");
+    insta::assert_snapshot!(error(said, "FetchFailed"), @"
+    1 of 2 fetches failed
+      weather 2025-11-24: the secret `${OTHER_KEY}` of `weather` is not there: the environment variable is not set; set the environment variable, or store the secret, where daymark runs
+    ");
     world.library(&["weather", "stock"], Some(MONDAY), None).await;
-    insta::assert_snapshot!(world.same(), @"");
+    insta::assert_snapshot!(world.same(), @"
+    archive/stock/2025-11-21/<sha256>.json
+    manifests/stock/2025-11-21_
+    raw/stock/stock_2025-11-21.json
+    ");
 }

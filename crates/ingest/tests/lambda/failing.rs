@@ -27,10 +27,18 @@ async fn a_slow_api_is_left_before_the_deadline_and_the_rest_is_kept() {
     assert!(asked.elapsed() < SHORT, "it answers before its deadline");
     let Some(Said::Error(error)) = said else { panic!("no error: {said:?}") };
     assert_eq!(error["errorType"], "OutOfTime");
-    insta::assert_snapshot!(message(&error), @"");
+    insta::assert_snapshot!(message(&error), @"
+    1 of 2 fetches failed
+      weather 2025-11-24: the function's time ran out
+    hint: give the function more time (at most 15 minutes), or each source its own schedule
+    ");
     // What was quick is there, of what was slow nothing.
     world.library(&["stock"], Some(MONDAY), None).await;
-    insta::assert_snapshot!(world.same(), @"");
+    insta::assert_snapshot!(world.same(), @"
+    archive/stock/2025-11-21/<sha256>.json
+    manifests/stock/2025-11-21_
+    raw/stock/stock_2025-11-21.json
+    ");
     // The same process takes the retry.
     gate.open();
     let said = function.invoke(&scheduled(), AMPLE).await;
@@ -49,7 +57,11 @@ async fn slow_entities_are_counted() {
     world.api.only("/city?at=lima", Reply::json(GOOD).held_by(&gate));
     let said = world.function().await.invoke(&scheduled(), SHORT).await;
     let Some(Said::Error(error)) = said else { panic!("no error: {said:?}") };
-    insta::assert_snapshot!(message(&error), @"");
+    insta::assert_snapshot!(message(&error), @"
+    1 of 1 fetches failed
+      city 2025-11-24: the function's time ran out after 1 of 2 entities
+    hint: give the function more time (at most 15 minutes), or each source its own schedule
+    ");
     assert_eq!(world.manifests().len(), 1);
 }
 
@@ -67,7 +79,13 @@ async fn a_bad_folder_is_an_error_of_the_start_with_every_problem() {
         ("Runtime.BadPipeline", &"BadPipeline".into())
     );
     let folder = world.pipeline().display().to_string();
-    insta::assert_snapshot!(message(&error).replace(&folder, "<folder>"), @"");
+    insta::assert_snapshot!(message(&error).replace(&folder, "<folder>"), @"
+    2 problems in the pipeline folder `<folder>`
+      sources/weather.toml:3: unknown key `calender`
+        hint: did you mean `calendar`? accepted: `id`, `calendar`, `data_date`, `supersede`, `start`, `request`, `auth`, `pagination`, `entity`, `entities`, `incremental`, `window`, `rate`, `retry`, `expect`, `rows`
+      sources/weather.toml:16: unknown key `request.methd`
+        hint: did you mean `method`? accepted: `url`, `query`, `headers`, `form`, `json`, `method`, `connect_timeout_seconds`, `read_timeout_seconds`, `total_timeout_seconds`, `max_mebibytes`, `max_redirects`, `redirect_hosts`, `proxy`, `ca_file`, `cookies`
+    ");
 }
 
 #[tokio::test]
@@ -76,10 +94,17 @@ async fn no_folder_at_all_says_where_it_is_looked_for() {
     let root = empty.path().to_str().unwrap().to_owned();
     let (said, _) = Lambda::start(&[("LAMBDA_TASK_ROOT", root.clone())]).await.init_error().await;
     let Said::InitError(_, error) = said else { panic!("no error of the start: {said:?}") };
-    insta::assert_snapshot!(message(&error).replace(&root, "<root>"), @"");
+    insta::assert_snapshot!(message(&error).replace(&root, "<root>"), @"
+    `<root>/pipeline` is not a pipeline folder
+      caused by: No such file or directory (os error 2)
+    hint: put the folder into the zip as `pipeline/`, or set DAYMARK_PIPELINE
+    ");
     let (said, _) = Lambda::start(&[]).await.init_error().await;
     let Said::InitError(_, error) = said else { panic!("no error of the start: {said:?}") };
-    insta::assert_snapshot!(message(&error), @"");
+    insta::assert_snapshot!(message(&error), @"
+    there is no pipeline folder: neither DAYMARK_PIPELINE nor LAMBDA_TASK_ROOT is set
+    hint: put the folder into the zip as `pipeline/`, or set DAYMARK_PIPELINE
+    ");
 }
 
 #[tokio::test]
@@ -100,7 +125,11 @@ async fn a_store_that_cannot_be_written_is_an_error_of_the_start() {
     let (said, _) = Lambda::start(&variables).await.init_error().await;
     let Said::InitError(kind, error) = said else { panic!("no error of the start: {said:?}") };
     assert_eq!(kind, "Runtime.NoRawStore");
-    insta::assert_snapshot!(message(&error), @"");
+    insta::assert_snapshot!(message(&error), @"
+    the raw store `file:/proc/daymark` cannot be opened
+      caused by: No such file or directory (os error 2)
+    hint: the raw store must be a folder that this user can make and write, on a disk with room; set `url` in `[raw]` or DAYMARK_RAW_URL to use another
+    ");
 }
 
 #[tokio::test]
@@ -114,7 +143,10 @@ async fn an_event_that_asks_for_nothing_known_fetches_nothing() {
             said => panic!("no error: {said:?}"),
         }
     }
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    the event cannot be understood: the pipeline has no source `wether`; did you mean `weather`? accepted: `stock`, `weather`
+    the event cannot be understood: it has the key `date`; accepted: `scheduled_at`, `source`, `data_date`
+    ");
     assert!(world.api.requests().is_empty());
 }
 
