@@ -84,11 +84,13 @@ async fn serve(mut client: TcpStream, port: u16, mishap: Option<Mishap>) -> std:
     let mut buffer = vec![0; 64 * 1024];
     match mishap {
         Mishap::Reset => {
-            client.read(&mut buffer).await?;
+            client.readable().await?;
             client.set_zero_linger()
         }
         Mishap::Answer(bytes) => {
-            client.read(&mut buffer).await?;
+            // What was sent is read, for closing on unread bytes would be a reset.
+            let read = client.read(&mut buffer).await?;
+            buffer.truncate(read);
             client.write_all(&bytes).await?;
             client.shutdown().await
         }

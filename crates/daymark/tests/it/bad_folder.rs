@@ -54,12 +54,12 @@ async fn unknown_keys_of_all_files_at_once() {
     error: 5 problems in the pipeline folder `<folder>`
       daymark.toml:1: `time_zone` is missing
       daymark.toml:3: unknown key `time_zon`
-        hint: did you mean `time_zone`? accepted: `name`, `time_zone`, `schedule`, `raw`, `database`, `dashboard`
+        hint: did you mean `time_zone`? accepted: `name`, `time_zone`, `schedule`, `raw`, `database`, `dashboard`, `hosts`
       models/weather_daily.sql:1: `key` is missing
       models/weather_daily.sql:3: unknown key `keys`
         hint: did you mean `key`? accepted: `table`, `write`, `key`, `columns`
       sources/sp500.toml:3: unknown key `calender`
-        hint: did you mean `calendar`? accepted: `id`, `calendar`, `data_date`, `supersede`, `start`, `request`, `retry`, `expect`, `rows`
+        hint: did you mean `calendar`? accepted: `id`, `calendar`, `data_date`, `supersede`, `start`, `request`, `auth`, `pagination`, `entity`, `entities`, `incremental`, `window`, `rate`, `retry`, `expect`, `rows`
     ");
 
     // The same for programs.
@@ -101,7 +101,7 @@ async fn addresses_that_are_not_understood_are_not_repeated_with_their_passwords
     error: 2 problems in the pipeline folder `<folder>`
       $DAYMARK_DATABASE_URL: the database URL is neither embedded nor PostgreSQL's
         hint: accepted: `embedded:`, `embedded:DIR` or `postgres://USER@HOST/DATABASE`
-      $DAYMARK_RAW_URL: the raw store is `s3://x`
-        hint: accepted: `file:DIR`, such as `file:.daymark/raw`
+      $DAYMARK_RAW_URL: the bucket of the raw store is `x`
+        hint: accepted: 3 to 63 characters of a-z, 0-9, - and .
     ");
 }

@@ -107,7 +107,7 @@ fn bad_answers(world: &World) -> Vec<Bad> {
         Bad::new(
             changed(|body| body["daily"]["temperature_2m_max"][1] = json!("warm")),
             "1 of 3 rows rejected (first: row 1, `temperature_max_c` at \
-             `$.daily.temperature_2m_max[1]`: `\"warm\"`: expected a number, found a string)",
+             `$.daily.temperature_2m_max[1]`: `\"warm\"`: expected a number, found other text)",
         ),
     ]
 }

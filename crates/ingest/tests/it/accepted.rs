@@ -215,7 +215,7 @@ async fn a_few_rejects_are_taken_and_shown() {
             field: "temperature_max_c",
             path: "$.daily.temperature_2m_max[1]",
             value: "\"7.5 C\"",
-            reason: "expected a number, found a string",
+            reason: "expected a number, found other text",
         },
     ]
     "#);

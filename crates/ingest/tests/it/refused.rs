@@ -241,7 +241,7 @@ async fn arrays_of_unequal_length() {
 async fn a_string_where_a_number_belongs() {
     let body = r#"{"daily":{"time":["2026-11-22","2026-11-23","2026-11-24"],"temperature_2m_max":[9.1,"abc",null]}}"#;
     insta::assert_snapshot!(tale_of(Reply::json(body)).await, @r#"
-    refused: 1 of 3 rows rejected (first: row 1, `temperature_max_c` at `$.daily.temperature_2m_max[1]`: `"abc"`: expected a number, found a string)
+    refused: 1 of 3 rows rejected (first: row 1, `temperature_max_c` at `$.daily.temperature_2m_max[1]`: `"abc"`: expected a number, found other text)
     kind: Refused
     attempts: 200 Refused
     rows: 2 extracted, 1 rejected
