@@ -1,10 +1,13 @@
 //! The function and the library leave the same: one scenario each, in two empty stores.
 
+use daymark_ingest::{RawStore, sync};
+use daymark_plan::{RawUrl, S3Location};
+use daymark_testkit::bucket::TestBucket;
 use daymark_testkit::rest::Reply;
 use jiff::civil::date;
 use serde_json::{Value, json};
 
-use crate::runtime_api::Said;
+use crate::runtime_api::{Lambda, Said};
 use crate::world::{AMPLE, BUSY, GOOD, MONDAY, World, scheduled};
 
 /// The report, with what differs from run to run put aside.
@@ -229,6 +232,36 @@ async fn a_server_that_is_busy_is_asked_again() {
     world.same();
     let attempts = world.manifests().pop().unwrap()["attempts"].as_array().unwrap().len();
     assert_eq!(attempts, 2);
+}
+
+#[tokio::test]
+async fn a_bucket_is_filled_as_a_folder_is() {
+    let world = World::of_two().await;
+    let bucket = TestBucket::new().await;
+    let mut variables = world.variables("function");
+    let folder = std::mem::replace(&mut variables[1].1, format!("s3://{}/daymark", bucket.name));
+    variables.push(("DAYMARK_RAW_ENDPOINT", bucket.endpoint.clone()));
+    variables.push(("AWS_ACCESS_KEY_ID", "AKIATEST".to_owned()));
+    variables.push(("AWS_SECRET_ACCESS_KEY", "test-secret".to_owned()));
+    variables.push(("AWS_REGION", "us-east-1".to_owned()));
+    report(Lambda::start(&variables).await.invoke(&scheduled(), AMPLE).await);
+    let again = Lambda::start(&variables).await.invoke(&scheduled(), AMPLE).await;
+    assert_eq!(before(&report(again)), [true, true]);
+    // What the bucket has, beside what the library leaves in a folder.
+    let location = S3Location {
+        bucket: bucket.name,
+        prefix: "daymark".to_owned(),
+        endpoint: Some(bucket.endpoint),
+        path_style: true,
+        allow_http: true,
+        ..S3Location::default()
+    };
+    let in_bucket = RawStore::open(&RawUrl::S3(location)).unwrap();
+    let folder = folder.strip_prefix("file:").unwrap().into();
+    let in_folder = RawStore::open(&RawUrl::File(folder)).unwrap();
+    sync(&in_bucket, &in_folder, &|_| {}).await.unwrap();
+    world.library(&["weather", "stock"], Some(MONDAY), None).await;
+    world.same();
 }
 
 #[tokio::test]

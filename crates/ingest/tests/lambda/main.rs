@@ -2,9 +2,11 @@
 //! through the library.
 
 mod boundary;
+// The attribute, always true here, says to clippy that helpers may unwrap.
+#[cfg(test)]
 mod contract;
+#[cfg(test)]
 mod failing;
-// The attribute, always true here, says to clippy that these helpers may unwrap.
 #[cfg(test)]
 mod runtime_api;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use daymark_plan::Clock;
 use jiff::SignedDuration;
@@ -35,7 +35,6 @@ pub(crate) struct Lambda {
     open: Option<BufReader<TcpStream>>,
     process: Child,
     events: u32,
-    pub(crate) started: Instant,
 }
 
 impl Lambda {
@@ -43,7 +42,6 @@ impl Lambda {
     pub(crate) async fn start(variables: &[(&str, String)]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
-        let started = Instant::now();
         let process = Command::new(env!("CARGO_BIN_EXE_daymark-lambda"))
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
@@ -55,7 +53,7 @@ impl Lambda {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { listener, open: None, process, events: 0, started }
+        Self { listener, open: None, process, events: 0 }
     }
 
     /// Sends an event and waits for the answer, no longer than the deadline: none when it passes.

@@ -21,7 +21,7 @@ use crate::runtime_api::Lambda;
 pub(crate) const MONDAY: &str = "2025-11-24T13:00:00Z";
 
 /// More time than any of these fetches takes.
-pub(crate) const AMPLE: Duration = Duration::from_secs(60);
+pub(crate) const AMPLE: Duration = Duration::from_mins(1);
 
 /// What `${TEST_KEY}` stands for; it is to be seen nowhere.
 pub(crate) const SECRET: &str = "s3cr3t-key";
