@@ -18,6 +18,7 @@ mod fetch;
 mod history;
 mod keep;
 mod keys;
+pub mod lambda;
 mod manifest;
 mod pages;
 mod rate;

@@ -9,6 +9,7 @@
 mod calendar;
 mod cause;
 mod clock;
+mod data_date;
 mod digest;
 mod folder;
 mod json_path;
@@ -26,6 +27,7 @@ mod sql_text;
 
 pub use cause::{causes, one_line};
 pub use clock::Clock;
+pub use data_date::data_date;
 pub use digest::{hex, sha256_hex};
 pub use folder::{Environment, Plan, load};
 pub use json_path::{JsonPath, Segment, Step};

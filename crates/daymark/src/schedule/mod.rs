@@ -4,10 +4,9 @@
 //! Everything here is a pure function of its arguments. Deliberately absent: waiting, the clock and
 //! what was fired before, which belong to the loop of `daymark up`.
 
-mod data_date;
 mod due;
 mod fires;
 
-pub(crate) use data_date::data_date;
+pub(crate) use daymark_plan::data_date;
 pub(crate) use due::due;
 pub(crate) use fires::{catch_up, fires_between, next_after};

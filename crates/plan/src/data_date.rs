@@ -1,9 +1,14 @@
 //! The data date of a fire.
+//!
+//! In: a source's rule and calendar, the pipeline's zone, an instant. Out: the day a fetch at that
+//! instant is for. It lives here because the schedule and the Lambda function both ask. Deliberately
+//! absent: the clock; a fire that comes late is for the day of its scheduled instant.
 
-use daymark_plan::{Calendar, DataDateRule};
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
+
+use crate::schedule::{Calendar, DataDateRule};
 
 /// How many days back a session is looked for. The longest closures of exchanges are a week or two
 /// (Chinese New Year); after a month the calendar is not an exchange's.
@@ -17,12 +22,7 @@ const LONGEST_CLOSURE: usize = 31;
 ///   half days included: at 14:00 on the Friday after Thanksgiving that Friday is over, at 14:00 on
 ///   other Fridays it is not. Of `daily` and `weekdays`, the last such day before the instant's civil
 ///   day in `zone`.
-pub(crate) fn data_date(
-    rule: DataDateRule,
-    calendar: Calendar,
-    zone: &TimeZone,
-    at: Timestamp,
-) -> Date {
+pub fn data_date(rule: DataDateRule, calendar: Calendar, zone: &TimeZone, at: Timestamp) -> Date {
     let today = zone.to_datetime(at).date();
     match (rule, calendar) {
         (DataDateRule::RunDay, _) => today,

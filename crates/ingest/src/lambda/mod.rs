@@ -1,0 +1,190 @@
+//! The Lambda function, without the Lambda: one invocation is one fetch of the plan's sources.
+//!
+//! In: an event and the instant the function must have answered by. Out: a [`Report`] when every fetch
+//! was accepted; else an error that names each that was not, so that whoever invoked it tries again. The
+//! raw store is the only memory: a retried event finds there what need not be fetched again.
+//! Deliberately absent: Lambda's Runtime API, which is `bin/daymark-lambda.rs`'s; publishing, which
+//! happens where the database is.
+
+mod event;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use daymark_plan::{
+    Clock, Environment, Plan, PlanError, Source, causes, data_date, did_you_mean, one_line,
+};
+use futures::future::join_all;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use event::{Event, EventError};
+pub use report::{FetchOutcome, FetchReport, Report};
+
+use crate::error::IngestError;
+use crate::fetch::{FetchEvent, FetchOrder, Ingest, Reach};
+use crate::store::RawStore;
+
+/// Where the function stops before its deadline, at most: enough to say what was not done.
+const LONGEST_MARGIN: Duration = Duration::from_secs(2);
+
+/// Why the function did not start, or why an invocation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LambdaError {
+    /// Nothing says where the pipeline folder is.
+    #[error("there is no pipeline folder: neither DAYMARK_PIPELINE nor LAMBDA_TASK_ROOT is set")]
+    NoFolder,
+    /// The folder gives no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The raw store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] IngestError),
+    /// The event asks for nothing that can be done.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// Some fetches were not accepted; all were tried.
+    #[error("{0}")]
+    Fetches(Report),
+}
+
+impl LambdaError {
+    /// The kind, as Lambda shows it beside the text.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoFolder | Self::Plan(_) => "BadPipeline",
+            Self::Store(_) => "NoRawStore",
+            Self::Event(_) => "BadEvent",
+            Self::Fetches(report) if report.out_of_time() => "OutOfTime",
+            Self::Fetches(_) => "FetchFailed",
+        }
+    }
+
+    /// All there is to say: Lambda keeps one text of an error.
+    pub fn text(&self) -> String {
+        let mut text = self.to_string();
+        if let Self::Plan(PlanError::Problems { problems, .. }) = self {
+            for problem in problems {
+                text.push_str(&format!("\n  {problem}"));
+            }
+        }
+        for cause in causes(self) {
+            text.push_str(&format!("\n  caused by: {cause}"));
+        }
+        let hint = match self {
+            Self::NoFolder | Self::Plan(PlanError::NoFolder { .. }) => {
+                "put the folder into the zip as `pipeline/`, or set DAYMARK_PIPELINE"
+            }
+            Self::Store(error) => error.hint(),
+            Self::Fetches(report) if report.out_of_time() => {
+                "give the function more time (at most 15 minutes), or each source its own schedule"
+            }
+            Self::Plan(_) | Self::Event(_) | Self::Fetches(_) => return text,
+        };
+        text + "\nhint: " + hint
+    }
+}
+
+/// The function, ready for events.
+#[derive(Debug)]
+pub struct Function {
+    plan: Plan,
+    clock: Clock,
+    ingest: Ingest,
+}
+
+impl Function {
+    /// Reads the pipeline folder and opens the raw store; neither asks the network.
+    pub fn open(environment: &Environment, clock: Clock) -> Result<Self, LambdaError> {
+        let folder =
+            match (environment.get("DAYMARK_PIPELINE"), environment.get("LAMBDA_TASK_ROOT")) {
+                (Some(folder), _) => PathBuf::from(folder),
+                (None, Some(root)) => Path::new(root).join("pipeline"),
+                (None, None) => return Err(LambdaError::NoFolder),
+            };
+        let plan = daymark_plan::load(&folder, environment)?;
+        let store = RawStore::open(&plan.settings.raw)?;
+        let ingest = Ingest::of(store, clock.clone(), &plan);
+        Ok(Self { plan, clock, ingest })
+    }
+
+    /// One invocation: every source asked for is tried, all at once.
+    pub async fn handle(&self, event: &Value, deadline: Timestamp) -> Result<Report, LambdaError> {
+        let now = self.clock.now();
+        let event = Event::read(event)?;
+        let sources = self.sources(&event)?;
+        let time = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
+        let time = time.saturating_sub(LONGEST_MARGIN.min(time / 10));
+        let run_id = Uuid::now_v7();
+        let fetching = sources.into_iter().map(|source| {
+            let order = FetchOrder {
+                data_date: event
+                    .data_date
+                    .unwrap_or_else(|| self.data_date(source, event.scheduled_at.unwrap_or(now))),
+                scheduled_at: event.scheduled_at,
+                run_id,
+                reach: Reach::Forward,
+            };
+            self.fetch(source, order, time)
+        });
+        let fetches: Vec<_> = join_all(fetching).await.into_iter().flatten().collect();
+        let report = Report { run_id, scheduled_at: event.scheduled_at, fetches };
+        for fetch in &report.fetches {
+            fetch.log();
+        }
+        if report.is_complete() { Ok(report) } else { Err(LambdaError::Fetches(report)) }
+    }
+
+    /// The source that is named, or all.
+    fn sources(&self, event: &Event) -> Result<Vec<&Source>, EventError> {
+        let all = &self.plan.sources;
+        let Some(named) = &event.source else { return Ok(all.iter().collect()) };
+        let found = all.iter().find(|source| source.id.as_str() == named);
+        let unknown = || EventError {
+            message: format!("the pipeline has no source `{}`", crate::words::short(named)),
+            hint: did_you_mean(named, all.iter().map(|source| source.id.as_str())),
+        };
+        Ok(vec![found.ok_or_else(unknown)?])
+    }
+
+    fn data_date(&self, source: &Source, at: Timestamp) -> Date {
+        data_date(source.data_date, source.calendar, &self.plan.settings.zone, at)
+    }
+
+    async fn fetch(&self, source: &Source, order: FetchOrder, time: Duration) -> Vec<FetchReport> {
+        let ended = AtomicUsize::new(0);
+        let watch = |event| {
+            if let FetchEvent::Entity { done, .. } = event {
+                ended.fetch_max(done, Ordering::Relaxed);
+            }
+        };
+        let fetching = self.ingest.fetch_all(source, &order, &|_| true, &watch);
+        let nothing = |outcome, reason| FetchReport {
+            reason: Some(reason),
+            ..FetchReport::new(source, &order, outcome)
+        };
+        match tokio::time::timeout(time, fetching).await {
+            Ok(Ok(fetched)) => {
+                fetched.into_iter().map(|one| FetchReport::of(source, &order, one)).collect()
+            }
+            Ok(Err(error)) => {
+                let reason = format!("{}; {}", one_line(&error), error.hint());
+                let report = nothing(FetchOutcome::Failed, reason);
+                vec![FetchReport { error_kind: Some(error.kind()), ..report }]
+            }
+            Err(_) => {
+                let entities = source.entities.rows.len();
+                let after = match (entities, ended.into_inner()) {
+                    (0, _) => String::new(),
+                    (of, done) => format!(" after {done} of {of} entities"),
+                };
+                let reason = format!("the function's time ran out{after}");
+                vec![nothing(FetchOutcome::OutOfTime, reason)]
+            }
+        }
+    }
+}
