@@ -251,7 +251,7 @@ async fn a_string_where_a_number_belongs() {
     "#);
     let body = r#"{"daily":{"time":["2026-11-22","2026-11-23"],"temperature_2m_max":["a","b"]}}"#;
     insta::assert_snapshot!(tale_of(Reply::json(body)).await, @r#"
-    refused: 0 rows, at least 1 expected; 2 of 2 rows rejected (first: row 0, `temperature_max_c` at `$.daily.temperature_2m_max[0]`: `"a"`: expected a number, found a string)
+    refused: 0 rows, at least 1 expected; 2 of 2 rows rejected (first: row 0, `temperature_max_c` at `$.daily.temperature_2m_max[0]`: `"a"`: expected a number, found other text)
     kind: Refused
     attempts: 200 Refused
     rows: 0 extracted, 2 rejected

@@ -494,7 +494,7 @@ mod tests {
         {{ data_date : a `}}` is missing
         ${1X}: `${1X}` is not the name of an environment variable
         ${KEY: a `}` is missing
-        secret://: `secret://` takes a name of letters, digits and /_+=.@-
+        secret://: `secret://` takes a name of letters, digits and /_+=.@-#
         {{ entity. }}: `entity.` is not known; accepted: data_date, window.start, window.end, cursor, entity.NAME
         {{ data_date - 5min }}: a date cannot be moved by `min`
         {{ cursor - 1d }}: `42` is neither a date nor an instant
