@@ -11,6 +11,8 @@ mod files;
 mod objects;
 mod probe;
 mod s3;
+#[cfg(test)]
+mod strict;
 
 use std::path::PathBuf;
 use std::sync::Arc;
