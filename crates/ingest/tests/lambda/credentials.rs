@@ -1,7 +1,6 @@
 //! Whose keys the requests to the bucket are signed with: each link of the standard chain, against a stand-in
 //! on loopback. Deliberately absent: the role of an ECS task by a relative address, for its host
-//! (169.254.170.2) is not this machine's to be; and what STS answers to a web identity, for `object_store` asks
-//! it over TLS only: that it is asked first is seen.
+//! (169.254.170.2) is not this machine's to be.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use daymark_testkit::rest::{Reply, RestServer, SeenRequest};
 
 use crate::runtime_api::{Lambda, Said};
+use crate::tls::TlsFront;
 use crate::world::{AMPLE, World, scheduled};
 
 /// What a stand-in gives, as the metadata of an instance and of a container both write it.
@@ -170,7 +170,36 @@ async fn a_container_gives_its_role_to_whoever_has_its_token() {
 }
 
 #[tokio::test]
-async fn a_web_identity_is_taken_to_sts_and_nowhere_in_the_clear() {
+async fn a_web_identity_becomes_the_keys_that_sts_gives_for_it() {
+    let stand = Stand::new().await;
+    let sts = RestServer::start().await;
+    let answer = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+                  <AccessKeyId>ASIAWEB</AccessKeyId><SecretAccessKey>s3cr3t</SecretAccessKey>\
+                  <SessionToken>token-of-web</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>\
+                  </Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
+    sts.on("/", Reply::new(200, answer).header("content-type", "text/xml"));
+    let front = TlsFront::of(sts.port()).await;
+    let trusted = stand.file("sts.pem", &front.certificate);
+    let token = stand.file("identity", "web.identity.token");
+    let identity = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", text(&token)),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/my-pipeline"),
+        ("AWS_ENDPOINT_URL_STS", &front.url),
+        ("SSL_CERT_FILE", text(&trusted)),
+    ];
+    let (id, session) = stand.key(&identity).await;
+    assert_eq!((id.as_str(), session.as_deref()), ("ASIAWEB", Some("token-of-web")));
+    let asked = &sts.requests()[0].target;
+    assert!(asked.contains("Action=AssumeRoleWithWebIdentity"), "{asked}");
+    assert!(
+        asked.contains("RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fmy-pipeline"),
+        "{asked}"
+    );
+    assert!(asked.contains("WebIdentityToken=web.identity.token"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_web_identity_is_not_sent_in_the_clear() {
     let stand = Stand::new().await;
     let (sts, metadata) = (RestServer::start().await, RestServer::start().await);
     let token = stand.file("identity", "web.identity.token");

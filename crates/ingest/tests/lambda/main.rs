@@ -16,4 +16,6 @@ mod permissions;
 #[cfg(test)]
 mod runtime_api;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod world;
