@@ -13,14 +13,14 @@ use crate::spool::Spooled;
 /// A bucket, made by a signed request.
 async fn bucket() -> S3Location {
     let endpoint = server();
-    let name = format!("daymark-{}", Uuid::now_v7().simple());
+    // s3s-fs makes a file name of bucket and key, which must be short for it.
+    let name = format!("s-{}", &Uuid::now_v7().simple().to_string()[24..]);
     let url = format!("{endpoint}/{name}");
     let signer = super::signer().await.unwrap();
     let (status, said) = signer.send("PUT", &url, "s3", &[], Bytes::new()).await.unwrap();
     assert_eq!(status, 200, "{said}");
     S3Location {
         bucket: name,
-        prefix: "team/daymark".to_owned(),
         endpoint: Some(endpoint),
         path_style: true,
         allow_http: true,
@@ -76,8 +76,8 @@ async fn a_body_that_is_altered_on_its_way_is_not_taken() {
     match written {
         Ok(_) => assert_eq!(direct.read(&key.to_string()).await.unwrap(), "{\"price\":41.88}"),
         Err(error) => {
-            let said = daymark_plan::one_line(&error);
-            assert!(said.contains("S3 says"), "{said}");
+            // The connection is kept, so each try is altered; the server's word for it is a 500.
+            assert!(daymark_plan::one_line(&error).contains("did not take `archive/"), "{error}");
             assert_eq!(direct.head(&key.to_string()).await.unwrap(), None);
         }
     }
