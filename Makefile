@@ -2,13 +2,13 @@
 .DEFAULT_GOAL := help
 # `make -j` would start the tests before their set-up is done.
 .NOTPARALLEL:
-.PHONY: help demo test setup ui build lint unit browser screenshots clean
+.PHONY: help demo test setup ui build lint unit strict-s3 browser screenshots clean
 
 CARGO ?= cargo
 BROWSER_TESTS = npm --prefix ui run test:browser
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: build ## Build everything and run the reference pipeline on generated data, with its dashboard
 	target/debug/daymark demo
@@ -41,6 +41,9 @@ lint: ui ## Check format, lints and documentation
 unit: ui ## Run the Rust tests, on the embedded and a native PostgreSQL, and an S3 server
 	$(CARGO) build --locked --workspace --all-targets
 	scripts/with-postgres.sh scripts/with-s3.sh $(CARGO) test --locked --workspace --no-fail-fast
+
+strict-s3: ## Try the bucket against a server that checks signatures and checksums (builds it once, 5 minutes)
+	scripts/with-s3s.sh $(CARGO) test --locked -p daymark-ingest --lib strict -- --ignored
 
 browser: build ## Run the browser tests against the demo
 	$(BROWSER_TESTS)

@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command with DAYMARK_TEST_S3 set: the caller's own, or the address of a private S3 server (moto)
-# on a free loopback port, which is installed and started for this run and stopped after it.
+# on a free loopback port, which is installed and started for this run and stopped after it. DAYMARK_TEST_MOTO
+# is the program, for tests that start a server of their own.
 set -euo pipefail
-
-if [ -n "${DAYMARK_TEST_S3:-}" ]; then
-  exec "$@"
-fi
 
 version=5.2.5
 venv="${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/moto-$version"
@@ -13,6 +10,12 @@ if [ ! -x "$venv/bin/moto_server" ]; then
   rm -rf "$venv"
   python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check "moto[server]==$version"
+fi
+DAYMARK_TEST_MOTO=$(cd "$venv/bin" && pwd)/moto_server
+export DAYMARK_TEST_MOTO
+
+if [ -n "${DAYMARK_TEST_S3:-}" ]; then
+  exec "$@"
 fi
 
 log=$(mktemp)

@@ -182,6 +182,41 @@ pub enum IngestError {
     },
 }
 
+/// What to do about a bucket that gives no answer of use.
+const BUCKET_REACHED: &str = "the bucket must be there and in reach: its name, region and endpoint stand \
+                              in `[raw]` (DAYMARK_RAW_URL, DAYMARK_RAW_REGION, DAYMARK_RAW_ENDPOINT); \
+                              `daymark doctor` tries it";
+
+/// Whether a store, as it is shown, is a bucket.
+fn is_bucket(store: &str) -> bool {
+    store.starts_with("s3://")
+}
+
+/// Whether a store said no.
+fn is_no(cause: &object_store::Error) -> bool {
+    use object_store::Error::{PermissionDenied, Unauthenticated};
+    matches!(cause, PermissionDenied { .. } | Unauthenticated { .. })
+}
+
+/// What to do about a no that has another reason than a permission, by S3's own code for it.
+fn refusal(cause: &object_store::Error) -> Option<&'static str> {
+    let said = daymark_plan::one_line(cause);
+    let has = |code: &str| said.contains(code);
+    if has("SignatureDoesNotMatch") || has("InvalidAccessKeyId") || has("ExpiredToken") {
+        return Some(
+            "the key, its secret and its session token must belong together and be in force: \
+             AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the profile of AWS_PROFILE",
+        );
+    }
+    if has("RequestTimeTooSkewed") {
+        return Some("set this machine's clock (`timedatectl set-ntp true`) and run again");
+    }
+    if has("QuotaExceeded") || has("StorageFull") {
+        return Some("the bucket takes no more: make room, or raise its quota");
+    }
+    None
+}
+
 impl IngestError {
     /// The kind of the failure.
     pub fn kind(&self) -> ErrorKind {
@@ -206,6 +241,32 @@ impl IngestError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::WriteObject { store, cause, .. } if is_bucket(store) => match refusal(cause) {
+                Some(hint) => hint,
+                None if is_no(cause) => {
+                    "the credentials must be right and may write: `s3:PutObject` on the bucket's \
+                     objects, and nothing of the bucket's own policy against it; docs/lambda.md has \
+                     the whole policy, and `daymark doctor` tries each permission"
+                }
+                None => BUCKET_REACHED,
+            },
+            Self::ReadObject { store, cause, .. } if is_bucket(store) && is_no(cause) => {
+                "the credentials must be right and may read: `s3:GetObject` on the bucket's objects; \
+                 docs/lambda.md has the whole policy, and `daymark doctor` tries each permission"
+            }
+            Self::ListObjects { store, cause, .. } if is_bucket(store) => match refusal(cause) {
+                Some(hint) => hint,
+                None if is_no(cause) => {
+                    "the credentials must be right and may list: `s3:ListBucket` on the bucket itself, \
+                     for its prefix; docs/lambda.md has the whole policy, and `daymark doctor` tries \
+                     each permission"
+                }
+                None => BUCKET_REACHED,
+            },
+            Self::OpenStore { store, .. } if is_bucket(store) => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a \
+                 role; the bucket, its region and its endpoint stand in `[raw]`"
+            }
             Self::OpenStore { .. } | Self::WriteObject { .. } => {
                 "the raw store must be a folder that this user can make and write, on a disk with \
                  room; set `url` in `[raw]` or DAYMARK_RAW_URL to use another"

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use daymark_extract::{ExtractError, Scalar, Summary, same_length, scalars_at};
-use daymark_plan::{Expect, Incremental, RowsSpec};
+use daymark_plan::{Expect, Incremental, JsonPath, RowsSpec};
 
 use crate::error::ErrorKind;
 use crate::keys::Extension;
@@ -151,7 +151,8 @@ fn expected(
     }
     for path in &expect.absent {
         if matches(path)? {
-            let words = message_of(body).map(|words| format!(": {words}")).unwrap_or_default();
+            let words = message_of(body).or_else(|| text_at(path, body));
+            let words = words.map(|words| format!(": {words}")).unwrap_or_default();
             return Err((ErrorKind::Refused, format!("`{}` is present{words}", path.text())));
         }
     }
@@ -171,6 +172,15 @@ fn expected(
         }
     }
     Ok(())
+}
+
+/// The first text at a path: a message under a name that no other API has for its messages.
+fn text_at(path: &JsonPath, body: &[u8]) -> Option<String> {
+    let scalars = scalars_at(path, body).ok()?;
+    scalars.into_iter().find_map(|scalar| match scalar {
+        Scalar::Text(text) => Some(short(&text)).filter(|text| !text.is_empty()),
+        Scalar::Number(_) | Scalar::Boolean(_) | Scalar::Null => None,
+    })
 }
 
 /// What extraction could not do, with what helps to see why: of a body that is no JSON what it was

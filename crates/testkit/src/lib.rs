@@ -3,4 +3,5 @@
 pub mod bucket;
 pub mod database;
 pub mod proxy;
+pub mod recorded;
 pub mod rest;

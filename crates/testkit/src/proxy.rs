@@ -22,6 +22,8 @@ pub enum Mishap {
     CutAfter(usize),
     /// It is answered with these bytes instead, and closed.
     Answer(Bytes),
+    /// Where these bytes are sent on it, others of the same length arrive.
+    Alter(Bytes, Bytes),
 }
 
 /// The proxy; it stops when dropped.
@@ -93,6 +95,30 @@ async fn serve(mut client: TcpStream, port: u16, mishap: Option<Mishap>) -> std:
             buffer.truncate(read);
             client.write_all(&bytes).await?;
             client.shutdown().await
+        }
+        Mishap::Alter(sent, arrives) => {
+            let server = TcpStream::connect(("127.0.0.1", port)).await?;
+            let (mut from_client, mut to_client) = client.split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let upwards = async move {
+                loop {
+                    let count = from_client.read(&mut buffer).await?;
+                    if count == 0 {
+                        return to_server.shutdown().await;
+                    }
+                    let chunk = &mut buffer[..count];
+                    if let Some(at) = chunk.windows(sent.len()).position(|part| part == sent) {
+                        chunk[at..at + sent.len()].copy_from_slice(&arrives);
+                    }
+                    to_server.write_all(chunk).await?;
+                }
+            };
+            let downwards = async {
+                tokio::io::copy(&mut from_server, &mut to_client).await?;
+                to_client.shutdown().await
+            };
+            // The server closes when it has said no.
+            tokio::select! { done = upwards => done, done = downwards => done }
         }
         Mishap::CutAfter(limit) => {
             let mut server = TcpStream::connect(("127.0.0.1", port)).await?;

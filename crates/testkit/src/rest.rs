@@ -3,7 +3,8 @@
 //! In: per path, or per path and query, a queue of [`Reply`]s; the last one of a queue is given again
 //! and again. Out: those replies, byte for byte, and a record of every request. It is written on plain TCP rather than on
 //! a framework because half of its purpose is to misbehave: to cut a body, to close a connection
-//! without an answer, to be silent, to send a `Date` of its own or none. Deliberately absent:
+//! without an answer, to be silent, to send a `Date` of its own or none. It also replays recorded
+//! exchanges to whoever asks what was asked then, however the question is spelt. Deliberately absent:
 //! keep-alive, TLS, chunked requests.
 
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +20,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use url::Url;
+
+use crate::recorded::Exchange;
 
 /// What the server does with a request.
 #[derive(Debug, Clone)]
@@ -146,7 +150,51 @@ impl SeenRequest {
 #[derive(Debug, Default)]
 struct Script {
     replies: HashMap<String, VecDeque<Reply>>,
+    /// By what they answer; what was recorded twice is given in turn.
+    recorded: HashMap<Question, VecDeque<Reply>>,
     requests: Vec<SeenRequest>,
+}
+
+/// What a request asks for, whatever the order and the spelling of its parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Question {
+    method: String,
+    path: String,
+    query: Vec<(String, String)>,
+}
+
+impl Question {
+    fn of(method: &str, url: &Url) -> Self {
+        let mut query: Vec<_> = url.query_pairs().into_owned().collect();
+        query.sort();
+        Self { method: method.to_owned(), path: decoded(url.path()), query }
+    }
+
+    /// The question of a request line.
+    fn asked(method: &str, target: &str) -> Option<Self> {
+        let base: Url = "http://localhost".parse().ok()?;
+        Some(Self::of(method, &base.join(target).ok()?))
+    }
+}
+
+/// A path without `%XX`.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if *first == b'%' => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The server; it stops when dropped.
@@ -188,6 +236,18 @@ impl RestServer {
         lock(&self.script).replies.insert(path.to_owned(), VecDeque::from([reply]));
     }
 
+    /// Answers whoever asks what was asked then. Where the answer names the recorded server in a header,
+    /// it names this one.
+    pub fn replay(&self, exchange: &Exchange) {
+        let origin = exchange.url.origin().ascii_serialization();
+        let mut reply = Reply::new(exchange.status, exchange.body.clone());
+        for (name, value) in &exchange.headers {
+            reply = reply.header(name, &value.replace(&origin, &self.url("")));
+        }
+        let question = Question::of(&exchange.method, &exchange.url);
+        lock(&self.script).recorded.entry(question).or_default().push_back(reply);
+    }
+
     /// Every request so far, in order of arrival.
     pub fn requests(&self) -> Vec<SeenRequest> {
         lock(&self.script).requests.clone()
@@ -225,12 +285,11 @@ async fn serve(stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()>
         let mut script = lock(script);
         let exactly = script.replies.contains_key(&request.target);
         let asked = if exactly { request.target.clone() } else { path.clone() };
+        let question = Question::asked(&request.method, &request.target);
         script.requests.push(request);
-        match script.replies.get_mut(&asked) {
-            Some(queue) if queue.len() > 1 => queue.pop_front(),
-            Some(queue) => queue.front().cloned(),
-            None => None,
-        }
+        let scripted = script.replies.get_mut(&asked).and_then(next_of);
+        let Script { recorded, .. } = &mut *script;
+        scripted.or_else(|| recorded.get_mut(&question?).and_then(next_of))
     };
     let reply = reply.unwrap_or_else(|| {
         Reply::new(404, format!("no reply is scripted for `{path}`"))
@@ -255,6 +314,11 @@ async fn serve(stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()>
     stream.write_all(body).await?;
     stream.flush().await?;
     stream.shutdown().await
+}
+
+/// The next reply of a queue; the last one stays.
+fn next_of(queue: &mut VecDeque<Reply>) -> Option<Reply> {
+    if queue.len() > 1 { queue.pop_front() } else { queue.front().cloned() }
 }
 
 /// Reads up to the empty line that ends the head; `None` for a connection that says nothing.

@@ -46,7 +46,7 @@ async fn open(kind: Kind) -> TestStore {
     }
 }
 
-fn in_bucket(bucket: &TestBucket, endpoint: &str) -> RawStore {
+pub(super) fn in_bucket(bucket: &TestBucket, endpoint: &str) -> RawStore {
     let location = S3Location {
         bucket: bucket.name.clone(),
         prefix: "team/daymark".to_owned(),
@@ -80,13 +80,17 @@ on_every_store!(
     a_copy_goes_on_where_it_was,
     an_audit_finds_what_is_wrong,
     a_probe_finds_a_sound_store,
+    entities_are_told_in_any_language,
+    a_clock_set_back_disorders_nothing,
+    a_clock_far_from_the_apis_stores_nothing,
+    a_refused_answer_is_evidence_and_no_raw_object,
 );
 
-fn source_id() -> SourceId {
+pub(super) fn source_id() -> SourceId {
     SourceId::new("weather").unwrap()
 }
 
-fn archive_key<'k>(source: &'k SourceId, body: &'k Spooled) -> RawKey<'k> {
+pub(super) fn archive_key<'k>(source: &'k SourceId, body: &'k Spooled) -> RawKey<'k> {
     let data_date = date(2026, 11, 23);
     RawKey::Archive { source, data_date, sha256: body.sha256(), extension: Extension::Json }
 }
@@ -206,36 +210,52 @@ async fn a_large_body_goes_through_a_file(test: TestStore) {
 }
 
 /// A source of two pages, asked of a scripted API.
-async fn two_pages() -> (RestServer, Source) {
+pub(super) async fn two_pages() -> (RestServer, Source) {
     let api = RestServer::start().await;
     let page = |row: &str, next: &str| {
         Reply::json(format!("{{\"rows\":[{{\"a\":\"{row}\"}}],\"next\":{next}}}"))
     };
     api.on("/x", page("one", "\"/x?page=2\""));
     api.on("/x?page=2", page("two", "null"));
+    let source = source_of(
+        &api.url("/x"),
+        "[pagination]\ntype = \"next_url\"\npath = \"$.next\"\n[rows]\nlayout = \"records\"\n\
+         at = \"$.rows\"\n[rows.fields]\na = { path = \"a\", type = \"text\" }\n",
+    );
+    (api, source)
+}
+
+/// A source that asks `url`, with what follows in its file.
+fn source_of(url: &str, rest: &str) -> Source {
     let folder = TempDir::new().unwrap();
     std::fs::create_dir(folder.path().join("sources")).unwrap();
     let main = "name = \"p\"\ntime_zone = \"UTC\"\nschedule = \"cron(0 8 * * ? *)\"\n";
     std::fs::write(folder.path().join("daymark.toml"), main).unwrap();
-    let source = format!(
-        "id = \"weather\"\n[request]\nurl = \"{}\"\n[pagination]\ntype = \"next_url\"\n\
-         path = \"$.next\"\n[rows]\nlayout = \"records\"\nat = \"$.rows\"\n[rows.fields]\n\
-         a = {{ path = \"a\", type = \"text\" }}\n",
-        api.url("/x")
-    );
+    let source = format!("id = \"weather\"\n[request]\nurl = \"{url}\"\n{rest}");
     std::fs::write(folder.path().join("sources/weather.toml"), source).unwrap();
     let plan = daymark_plan::load(folder.path(), &Environment::default()).unwrap();
-    (api, plan.sources.into_iter().next().unwrap())
+    plan.sources.into_iter().next().unwrap()
 }
 
-async fn fetch(store: &RawStore, source: &Source) -> Result<crate::StoredManifest, IngestError> {
+pub(super) async fn fetch(
+    store: &RawStore,
+    source: &Source,
+) -> Result<crate::StoredManifest, IngestError> {
+    fetch_at(store, source, Clock::System).await
+}
+
+pub(super) async fn fetch_at(
+    store: &RawStore,
+    source: &Source,
+    clock: Clock,
+) -> Result<crate::StoredManifest, IngestError> {
     let order = FetchOrder {
         data_date: date(2026, 11, 23),
         scheduled_at: None,
         run_id: Uuid::now_v7(),
         reach: Reach::Forward,
     };
-    Ingest::new(store.clone(), Clock::System).fetch(source, &order, &|_| {}).await
+    Ingest::new(store.clone(), clock).fetch(source, &order, &|_| {}).await
 }
 
 async fn a_crash_between_any_two_writes_loses_nothing(test: TestStore) {
@@ -310,6 +330,73 @@ async fn an_audit_finds_what_is_wrong(test: TestStore) {
     assert_eq!(report.unreferenced, ["archive/weather/2026-11-23/left.json"]);
     let nothing = audit(&test.store, Some("other"), &|_, _| {}).await.unwrap();
     assert_eq!((nothing.manifests, nothing.is_sound()), (0, true));
+}
+
+/// Ids are `[a-z0-9-]+`; what else an entity has is any text, and so is what a body says.
+async fn entities_are_told_in_any_language(test: TestStore) {
+    let api = RestServer::start().await;
+    api.on("/x", Reply::json("{\"rows\":[{\"città\":\"Zürich ✓ 東京 \u{1F600}\"}]}"));
+    let source = source_of(
+        &api.url("/x"),
+        "query = { q = \"{{ entity.name }}\" }\n[rows]\nlayout = \"records\"\nat = \"$.rows\"\n\
+         [rows.fields]\na = { path = \"città\", type = \"text\" }\n[[entity]]\nid = \"zh-1\"\n\
+         name = \"Zürich + 100% ✓ 東京/京都\"\n",
+    );
+    let stored = fetch(&test.store, &source).await.unwrap();
+    let manifest = &stored.manifest;
+    assert!(manifest.is_accepted(), "{:?}", manifest.reason);
+    assert_eq!(manifest.entity_fields["name"], "Zürich + 100% ✓ 東京/京都");
+    assert_eq!(test.store.manifest(&stored.key).await.unwrap(), stored);
+    let key = manifest.pages[0].raw_key.as_deref().unwrap();
+    assert_eq!(key, "raw/weather/weather_2026-11-23_zh-1.json");
+    let kept = test.store.read(key).await.unwrap();
+    assert!(std::str::from_utf8(&kept).unwrap().contains("東京 \u{1F600}"));
+}
+
+async fn a_clock_set_back_disorders_nothing(test: TestStore) {
+    let (_api, source) = two_pages().await;
+    // In minutes from now; a bucket's own clock allows five.
+    let now = Clock::System.now();
+    let at = |minutes| Clock::manual(now + jiff::SignedDuration::from_mins(minutes));
+    let mut stored = Vec::new();
+    for minutes in [4, -4, 0, 4] {
+        stored.push(fetch_at(&test.store, &source, at(minutes)).await.unwrap());
+    }
+    let keys: Vec<&str> = stored.iter().map(|stored| stored.key.as_str()).collect();
+    assert!(keys.is_sorted(), "{keys:?}");
+    assert_eq!(test.store.manifest_keys(&source.id, None).await.unwrap(), keys);
+    let grown =
+        stored.windows(2).map(|two| two[1].manifest.fetched_at - two[0].manifest.fetched_at);
+    for grown in grown {
+        assert_eq!(grown, jiff::ToSpan::microsecond(1).fieldwise());
+    }
+}
+
+async fn a_clock_far_from_the_apis_stores_nothing(test: TestStore) {
+    let (api, source) = two_pages().await;
+    let now = Clock::System.now();
+    for minutes in [-6, 6] {
+        let date = now + jiff::SignedDuration::from_mins(minutes);
+        api.only("/x", Reply::json("{\"rows\":[{\"a\":\"b\"}],\"next\":null}").date(date));
+        let error = fetch_at(&test.store, &source, Clock::manual(now)).await.unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::ClockSkew);
+        assert!(error.to_string().contains("the API of `weather` says"), "{error}");
+        assert!(error.hint().contains("set this machine's clock"));
+    }
+    assert_eq!(test.store.list("").await.unwrap(), []);
+}
+
+async fn a_refused_answer_is_evidence_and_no_raw_object(test: TestStore) {
+    let (api, source) = two_pages().await;
+    api.only("/x", Reply::new(200, "<html><title>Will be right back</title></html>"));
+    let stored = fetch(&test.store, &source).await.unwrap();
+    assert!(!stored.manifest.is_accepted());
+    assert_eq!(test.store.manifest(&stored.key).await.unwrap(), stored);
+    let page = &stored.manifest.pages[0];
+    assert_eq!(page.raw_key, None);
+    assert!(test.store.read_page(page).await.unwrap().starts_with(b"<html>"));
+    assert_eq!(test.store.list("raw").await.unwrap(), []);
+    assert!(audit(&test.store, None, &|_, _| {}).await.unwrap().is_sound());
 }
 
 async fn a_probe_finds_a_sound_store(test: TestStore) {
@@ -391,6 +478,37 @@ async fn a_disk_that_runs_full_loses_no_manifest_and_no_object() {
     assert!(said.contains("No space left"), "{said}");
     assert!(report.is_sound() && report.manifests == 1, "{report:?}");
     assert_eq!(manifest, good);
+}
+
+#[tokio::test]
+async fn a_disk_that_may_only_be_read_is_read() {
+    let folder = TempDir::new().unwrap();
+    let mount = |arguments: &[&str]| {
+        let command = std::process::Command::new(arguments[0])
+            .args(&arguments[1..])
+            .arg(folder.path())
+            .status();
+        assert!(command.unwrap().success(), "{arguments:?}: a tmpfs can be mounted");
+    };
+    mount(&["mount", "-t", "tmpfs", "tmpfs"]);
+    let root = RawUrl::File(folder.path().join("raw-store"));
+    let store = RawStore::open(&root).unwrap();
+    let (_api, source) = two_pages().await;
+    let stored = fetch(&store, &source).await.unwrap();
+    mount(&["mount", "-o", "remount,ro"]);
+    let reopened = RawStore::open(&root);
+    let error = fetch(&store, &source).await.unwrap_err();
+    let manifest = store.manifest(&stored.key).await;
+    let sound = audit(&store, None, &|_, _| {}).await;
+    let findings = store.probe().await;
+    mount(&["umount", "-l"]);
+    assert!(reopened.is_ok(), "whoever only reads may open it: {reopened:?}");
+    let said = daymark_plan::one_line(&error);
+    assert!(said.contains("did not take") && said.contains("Read-only file system"), "{said}");
+    assert!(error.hint().contains("this user can make and write"));
+    assert_eq!(manifest.unwrap(), stored);
+    assert_eq!(sound.unwrap().manifests, 1);
+    assert_eq!(findings[0].verdict, super::Verdict::Fail);
 }
 
 #[tokio::test]

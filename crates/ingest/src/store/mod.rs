@@ -4,11 +4,15 @@
 //! returns. Deliberately absent: deleting anything but the probe's own object.
 
 #[cfg(test)]
+mod buckets;
+#[cfg(test)]
 mod contract;
 mod files;
 mod objects;
 mod probe;
 mod s3;
+#[cfg(test)]
+mod strict;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -237,7 +241,11 @@ impl RawStore {
                 let key_text = key.to_string();
                 let there = self.read(&key_text).await?;
                 if there.len() as u64 == body.len() && sha256_hex(&there) == body.sha256() {
-                    return Ok(Written { version: None });
+                    let version = match &self.backend {
+                        Backend::Objects(objects, Some(_)) => objects.version(&key.path()).await,
+                        Backend::Objects(_, None) | Backend::Files(_) => None,
+                    };
+                    return Ok(Written { version });
                 }
                 tracing::warn!(store = %self.shown, key = %key_text, "a damaged archive object was repaired");
                 self.overwrite(key, body).await
@@ -265,8 +273,8 @@ impl RawStore {
     /// Writes an object under a key of another store, as a copy of that store's.
     pub(crate) async fn copy_in(&self, key: &str, body: Bytes) -> Result<(), IngestError> {
         let failed = |cause| {
-            let (store, key) = (self.shown.to_string(), key.to_owned());
-            IngestError::WriteObject { store, key, cause }
+            let (store, cause) = (self.shown.to_string(), s3::in_words(cause, key));
+            IngestError::WriteObject { store, key: key.to_owned(), cause }
         };
         let path = Path::parse(key).map_err(|error| failed(error.into()))?;
         self.put(&path, body, Mode::Overwrite).await.map(|_| ()).map_err(failed)
@@ -314,15 +322,18 @@ impl RawStore {
     }
 
     fn not_read(&self, key: &str, cause: object_store::Error) -> IngestError {
+        let cause = s3::in_words(cause, key);
         IngestError::ReadObject { store: self.shown.to_string(), key: key.to_owned(), cause }
     }
 
     fn not_listed(&self, prefix: &Path, cause: object_store::Error) -> IngestError {
         let (store, prefix) = (self.shown.to_string(), prefix.to_string());
+        let cause = s3::in_words(cause, &prefix);
         IngestError::ListObjects { store, prefix, cause }
     }
 
     fn not_written(&self, key: &RawKey<'_>, cause: object_store::Error) -> IngestError {
+        let cause = s3::in_words(cause, &key.to_string());
         IngestError::WriteObject { store: self.shown.to_string(), key: key.to_string(), cause }
     }
 }

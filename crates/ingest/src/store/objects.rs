@@ -55,14 +55,14 @@ impl Objects {
                 Ok(put) => return Ok(put.version),
                 // `object_store` does not repeat a conditional write whose answer was lost: it may have
                 // been done. Here that can be told: what is there then is what was to be written.
-                Err(Error::Generic { .. }) if tries < TRIES => {
+                Err(Error::Generic { .. }) if mode == PutMode::Create && tries < TRIES => {
                     tokio::time::sleep(PAUSE * tries).await;
                     tries += 1;
                 }
                 Err(Error::AlreadyExists { .. })
                     if tries > 1 && self.get(key).await.is_ok_and(|there| there == body) =>
                 {
-                    return Ok(None);
+                    return Ok(self.version(key).await);
                 }
                 Err(error) => return Err(error),
             }
@@ -111,6 +111,11 @@ impl Objects {
     /// The bytes of an object.
     pub(super) async fn get(&self, key: &Path) -> Result<Bytes> {
         self.store.get(key).await?.bytes().await
+    }
+
+    /// The version of an object, where the bucket keeps versions. It is good to know and not needed.
+    pub(super) async fn version(&self, key: &Path) -> Option<String> {
+        self.store.head(key).await.ok()?.version
     }
 
     /// What is known of an object without reading it.

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential, Checksum};
 use object_store::client::{HttpRequest, StaticCredentialProvider};
 use object_store::prefix::PrefixStore;
-use object_store::{ClientOptions, ObjectStore};
+use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig};
 
 /// How long a server may take to say what time it is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,18 +46,24 @@ impl Bucket {
                     .with_allow_http(location.allow_http)
                     .with_timeout(Duration::from_mins(5))
                     .with_connect_timeout(Duration::from_secs(10)),
-            );
+            )
+            .with_retry(retry());
         if let Some(endpoint) = &location.endpoint {
-            builder = builder.with_endpoint(endpoint);
+            // `object_store` takes an endpoint of virtual-hosted style with the bucket in it.
+            builder = builder.with_endpoint(if location.path_style {
+                endpoint.clone()
+            } else {
+                with_bucket(endpoint, &location.bucket)
+            });
         }
         match &location.encryption {
             None => {}
-            Some(Encryption::S3) => {
+            Some(Encryption::Kms(Some(key))) => builder = builder.with_sse_kms_encryption(key),
+            // A KMS key without a name is the bucket's own: an empty name is none.
+            Some(encryption) => {
+                let word = if *encryption == Encryption::S3 { "AES256" } else { "aws:kms" };
                 let key = "aws_server_side_encryption".parse().map_err(said)?;
-                builder = builder.with_config(key, "AES256");
-            }
-            Some(Encryption::Kms(key)) => {
-                builder = builder.with_sse_kms_encryption(key.clone().unwrap_or_default());
+                builder = builder.with_config(key, word);
             }
         }
         let store = builder.build().map_err(said)?;
@@ -80,9 +86,19 @@ impl Bucket {
             Some(endpoint) if self.location.path_style => {
                 format!("{}/{bucket}", endpoint.trim_end_matches('/'))
             }
-            Some(endpoint) => endpoint.replacen("://", &format!("://{bucket}."), 1),
+            Some(endpoint) => with_bucket(endpoint, bucket),
             None => format!("https://{bucket}.s3.{}.amazonaws.com", self.region),
         }
+    }
+
+    /// The address of its object `x`, as requests for objects have it.
+    #[cfg(test)]
+    pub(super) async fn object_address(&self) -> String {
+        use object_store::signer::Signer as _;
+        let (path, short) = (object_store::path::Path::from("x"), Duration::from_secs(1));
+        let signed = self.store.signed_url(http::Method::GET, &path, short).await;
+        let url = signed.expect("a URL can be signed");
+        url.as_str().split('?').next().unwrap_or_default().to_owned()
     }
 
     /// The `Date` of its server, which comes with every answer, a refusal among them.
@@ -119,9 +135,47 @@ impl Bucket {
     }
 }
 
+/// An endpoint with the bucket before its host.
+fn with_bucket(endpoint: &str, bucket: &str) -> String {
+    endpoint.trim_end_matches('/').replacen("://", &format!("://{bucket}."), 1)
+}
+
+/// How often a request is repeated that the server was too busy for, or that got lost: with the default of
+/// ten times over three minutes a run says nothing for too long of a bucket that cannot be reached.
+fn retry() -> RetryConfig {
+    let backoff = BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() };
+    RetryConfig { backoff, max_retries: 6, retry_timeout: Duration::from_mins(1) }
+}
+
+/// An error in S3's own words rather than with its whole answer, where it said no; a listing that may not be
+/// is told as any other no, which `object_store` does not.
+pub(super) fn in_words(error: Error, key: &str) -> Error {
+    let text = daymark_plan::one_line(&error);
+    let inside = |name: &str| {
+        let rest = text.split_once(&format!("<{name}>"))?.1;
+        Some(rest.split_once(&format!("</{name}>"))?.0)
+    };
+    // Of other answers the number of tries is worth knowing, and the status.
+    let (Some(code), true) = (inside("Code"), text.contains("status code: 4")) else {
+        return error;
+    };
+    let message = inside("Message").map(|message| format!(": {message}")).unwrap_or_default();
+    let source = format!("S3 says {code}{message}").into();
+    match error {
+        Error::NotFound { path, .. } => Error::NotFound { path, source },
+        Error::PermissionDenied { path, .. } => Error::PermissionDenied { path, source },
+        Error::Unauthenticated { path, .. } => Error::Unauthenticated { path, source },
+        Error::Generic { .. } if code == "AccessDenied" => {
+            Error::PermissionDenied { path: key.to_owned(), source }
+        }
+        Error::Generic { store, .. } => Error::Generic { store, source },
+        other => other,
+    }
+}
+
 /// An error of `object_store` in words.
 #[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
-fn said(error: object_store::Error) -> String {
+fn said(error: Error) -> String {
     daymark_plan::one_line(&error)
 }
 
@@ -140,8 +194,12 @@ fn region(location: &S3Location) -> String {
 
 /// The standard chain of credentials.
 fn chain() -> Result<AmazonS3Builder, String> {
-    let builder = AmazonS3Builder::from_env();
     let environment = Environment::of_process();
+    let mut builder = AmazonS3Builder::from_env().with_retry(retry());
+    // What AWS's own tools call the address of the instance's metadata.
+    if let Some(endpoint) = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") {
+        builder = builder.with_metadata_endpoint(endpoint.trim_end_matches('/'));
+    }
     let before = [
         "AWS_ACCESS_KEY_ID",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -157,7 +215,14 @@ fn chain() -> Result<AmazonS3Builder, String> {
         profile.get("aws_access_key_id").zip(profile.get("aws_secret_access_key"))
     });
     let (Some(profile), Some((id, secret))) = (&profile, keys) else {
+        let no_instance = environment.get("AWS_EC2_METADATA_DISABLED");
         return match (named, &profile) {
+            (None, _) if no_instance.is_some_and(|word| word.eq_ignore_ascii_case("true")) => {
+                Err("there are no credentials: neither keys (AWS_ACCESS_KEY_ID), a profile, a role of \
+                     a container nor a web identity, and AWS_EC2_METADATA_DISABLED forbids to ask the \
+                     instance for its role"
+                    .to_owned())
+            }
             (None, _) => Ok(builder),
             (Some(name), None) => {
                 Err(format!("the profile `{name}` (AWS_PROFILE) is in none of AWS's shared files"))

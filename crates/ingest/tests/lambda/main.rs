@@ -6,8 +6,16 @@ mod boundary;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod failing;
 #[cfg(test)]
+mod in_bucket;
+#[cfg(test)]
+mod permissions;
+#[cfg(test)]
 mod runtime_api;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod world;

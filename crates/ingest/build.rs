@@ -1,0 +1,11 @@
+//! Tells the tests whether the recorded responses lie beside the repository.
+
+fn main() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures");
+    println!("cargo::rustc-check-cfg=cfg(has_shared)");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={fixtures}");
+    if std::path::Path::new(fixtures).is_dir() {
+        println!("cargo::rustc-cfg=has_shared");
+    }
+}
