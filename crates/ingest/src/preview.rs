@@ -76,6 +76,8 @@ pub struct Preview {
     pub rows: Option<RowCounts>,
     /// The first rows.
     pub sample: Option<Sample>,
+    /// Why there are none.
+    pub rows_error: Option<String>,
     /// Why the body is refused; none of one that would be taken.
     pub refusal: Option<RefusedBecause>,
     /// What would be asked next.
@@ -248,10 +250,11 @@ impl Ingest {
                 expectations: expectations(&source.expect, found.as_ref(), looked.rows.as_ref()),
                 rows: looked.rows,
                 sample: None,
+                rows_error: None,
                 refusal: None,
                 next: match &after {
-                    _ if looked.refusal.is_some() => NextPage::Unknown,
                     _ if !source.pagination.is_some() => NextPage::NoPages,
+                    _ if looked.refusal.is_some() => NextPage::Unknown,
                     After::End => NextPage::Last,
                     After::Page(next) => NextPage::Page { number: page + 1, request: next.shown() },
                 },
@@ -314,11 +317,15 @@ impl Preview {
                     String::from_utf8_lossy(&text[..text.len().min(4 * START)]).into_owned();
                 start.chars().take(START).collect::<String>()
             });
-            (shape, starts, sample(&rows, &text, limit).ok())
+            (shape, starts, sample(&rows, &text, limit))
         };
         match tokio::task::spawn_blocking(looking).await {
             Ok((shape, starts, sample)) => {
-                (self.shape, self.starts_with, self.sample) = (shape, starts, sample);
+                (self.shape, self.starts_with) = (shape, starts);
+                match sample {
+                    Ok(sample) => self.sample = Some(sample),
+                    Err(error) => self.rows_error = Some(short(&chain(&error))),
+                }
             }
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
@@ -326,7 +333,8 @@ impl Preview {
 
     /// Hides the secrets of the request in all that the server said: servers like to repeat them.
     fn scrub(&mut self, scrub: &dyn Fn(&str) -> String) {
-        let texts = self.headers.values_mut().chain(&mut self.starts_with);
+        let texts =
+            self.headers.values_mut().chain(&mut self.starts_with).chain(&mut self.rows_error);
         let texts = texts.chain(self.refusal.iter_mut().map(|refusal| &mut refusal.reason));
         let texts = texts.chain(self.expectations.iter_mut().map(|e| &mut e.found));
         let shapes = self.shape.iter_mut().flat_map(|shape| &mut shape.paths);
@@ -359,21 +367,11 @@ async fn body_of(
         return Ok(None);
     }
     let charset = answer.and_then(Answer::content_type).and_then(crate::verify::charset);
-    Ok(Some(match daymark_extract::to_utf8(&body, charset.as_deref()).filter_came(came) {
-        Some((text, encoding)) => (Bytes::copy_from_slice(&text), encoding),
-        None => (body.clone(), None),
-    }))
-}
-
-/// Takes a conversion of a body that came with a success.
-trait FilterCame<T> {
-    fn filter_came(self, came: bool) -> Option<T>;
-}
-
-impl<T, E> FilterCame<T> for Result<T, E> {
-    fn filter_came(self, came: bool) -> Option<T> {
-        self.ok().filter(|_| came)
-    }
+    let text = match daymark_extract::to_utf8(&body, charset.as_deref()) {
+        Ok((text, encoding)) if came => (Bytes::copy_from_slice(&text), encoding),
+        _ => (body, None),
+    };
+    Ok(Some(text))
 }
 
 fn shown_headers(answer: &Answer) -> BTreeMap<String, String> {

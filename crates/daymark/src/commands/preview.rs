@@ -111,8 +111,10 @@ impl Words<'_> {
         let (source, preview) = (self.source, self.preview);
         let request = &preview.request;
         let mut text = format!("{}: {} {}\n", source.id, request.method, request.url);
+        let names = request.headers.keys().map(|name| name.len());
+        let width = names.max().unwrap_or(0).max(16);
         let mut say = |name: &str, value: &str| {
-            writeln!(text, "  {name:<16} {value}").expect(TAKES_ALL);
+            writeln!(text, "  {name:<width$} {value}").expect(TAKES_ALL);
         };
         let due = if self.data_date == self.due { " (due now)" } else { "" };
         say("data date", &format!("{}{due}", self.data_date));
@@ -159,11 +161,12 @@ impl Words<'_> {
             }
             None => writeln!(text, "no answer, {took}").expect(TAKES_ALL),
         }
+        let width = preview.headers.keys().map(String::len).max().unwrap_or(0).max(16);
         for (name, value) in &preview.headers {
-            writeln!(text, "  {name:<16} {}", output::cut(value, 200)).expect(TAKES_ALL);
+            writeln!(text, "  {name:<width$} {}", output::cut(value, 200)).expect(TAKES_ALL);
         }
         if let Some(encoding) = &preview.encoding {
-            writeln!(text, "  {:<16} converted from {encoding}", "encoding").expect(TAKES_ALL);
+            writeln!(text, "  {:<width$} converted from {encoding}", "encoding").expect(TAKES_ALL);
         }
         text
     }
@@ -172,8 +175,13 @@ impl Words<'_> {
     fn rows(&self) -> String {
         let mut text = String::from("\nrows\n");
         let Some(rows) = &self.preview.rows else {
-            // The refusal says why; rows that can be had all the same are shown.
-            text.push_str("  extraction was not reached, or failed\n");
+            match (&self.preview.rows_error, &self.preview.sample) {
+                (Some(error), _) => writeln!(text, "  none: {error}").expect(TAKES_ALL),
+                (None, None) => text.push_str("  none: there is no body\n"),
+                (None, Some(sample)) if sample.rows.is_empty() => text.push_str("  none\n"),
+                // They can be had, though the answer is refused before they are looked at.
+                (None, Some(_)) => text.push_str("  the first of them, were it not refused\n"),
+            }
             text.push_str(&self.sample());
             return text;
         };

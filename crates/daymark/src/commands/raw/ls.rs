@@ -95,9 +95,10 @@ fn text(plan: &Plan, found: &Catalog) -> String {
     let mut text = output::table(&header, &rows, &[first, first + 1, first + 2]);
     for listed in &found.listed {
         let name = &listed.name;
-        let what = match (&listed.manifest, &name.entity) {
-            (_, Some(entity)) => format!("{} {entity} {}", name.source, name.data_date),
-            (_, None) => format!("{} {}", name.source, name.data_date),
+        let at = local(plan, name.fetched_at);
+        let what = match &name.entity {
+            Some(entity) => format!("{at} {} {entity} {}", name.source, name.data_date),
+            None => format!("{at} {} {}", name.source, name.data_date),
         };
         match &listed.manifest {
             Ok(manifest) => {
