@@ -138,8 +138,8 @@ pub async fn fetch_of_id(
             }
             match store.manifest(&key).await {
                 Ok(stored) if stored.manifest.id == id => return Ok(Some(stored)),
-                Ok(_) => {}
-                Err(IngestError::BadManifest { .. } | IngestError::ManifestFormat { .. }) => {}
+                Ok(_)
+                | Err(IngestError::BadManifest { .. } | IngestError::ManifestFormat { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

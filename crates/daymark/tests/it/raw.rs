@@ -112,17 +112,17 @@ async fn a_preview_shows_everything_and_stores_nothing() {
       page             1
       user-agent       daymark/0.1.0
 
-    HTTP 200, 127 B, <times>
+    HTTP 200, 128 B, <times>
       content-type          application/json
       x-ratelimit-remaining 7
 
     shape
-       path              type                     example
-      ─────────────────────────────────────────────────────────
-       $.rows[*].day     2 x string (date)        "2026-03-01"
-       $.rows[*].price   2 x string               "1.50"
-       $.next            string                   "p2"
-       $.you_sent        string                   "***"
+       path              type                example
+      ────────────────────────────────────────────────────
+       $.rows[*].day     2 x string (date)   "2026-03-01"
+       $.rows[*].price   2 x string          "1.50"
+       $.next            string              "p2"
+       $.you_sent        string              "***"
 
     expectations
             expected               found
