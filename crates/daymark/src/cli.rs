@@ -275,7 +275,7 @@ pub(crate) enum RawCommand {
     ///
     /// JSON is compared by path: members by name, parallel arrays by the times beside them, records by
     /// their id or date. CSV is compared by line. Values that APIs fill anew for every answer, such as
-    /// generationtime_ms, come last. The exit code is 0, whether or not anything differs.
+    /// `generationtime_ms`, come last. The exit code is 0, whether or not anything differs.
     Diff(RawDiff),
     /// Hash everything again and compare with the manifests
     ///
@@ -288,7 +288,7 @@ pub(crate) enum RawCommand {
     /// Copies everything that TO lacks, manifests last, so that whoever reads TO never finds a manifest
     /// without its objects. Started again it goes on where it was. Nothing is deleted. A store is
     /// `file:DIR`, `s3://BUCKET/PREFIX`, or `pipeline` for the pipeline's own; region, endpoint and the
-    /// like of a bucket come from DAYMARK_RAW_* or the pipeline's `[raw]`.
+    /// like of a bucket come from `DAYMARK_RAW_*` or the pipeline's `[raw]`.
     Sync(RawSync),
 }
 

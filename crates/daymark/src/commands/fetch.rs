@@ -50,10 +50,9 @@ pub(crate) async fn fetch(arguments: &Fetch) -> Result<ExitCode, Failure> {
         Err(_) => true,
     });
     if arguments.json {
-        let fetches: Vec<Value> = fetched.iter().map(as_json).collect();
         output::json(&json!({
             "source": source.id, "data_date": data_date, "store": ingest.store().to_string(),
-            "fetches": fetches,
+            "fetches": fetched.iter().map(as_json).collect::<Vec<Value>>(),
         }))?;
     } else {
         let store = ingest.store().to_string();
@@ -84,14 +83,11 @@ fn text(source: &str, data_date: jiff::civil::Date, store: &str, fetched: &[Fetc
         header.push("cursor");
     }
     let rows = fetched.iter().map(|fetched| {
-        let mut row = match &fetched.outcome {
-            Ok(stored) => cells(&stored.manifest),
-            Err(_) => {
-                let mut cells = vec![String::new(); 7];
-                "failed".clone_into(&mut cells[0]);
-                cells
-            }
-        };
+        let mut row = vec![String::new(); 7];
+        "failed".clone_into(&mut row[0]);
+        if let Ok(stored) = &fetched.outcome {
+            row = cells(&stored.manifest);
+        }
         if with_entities {
             row.insert(0, fetched.entity.as_ref().map(ToString::to_string).unwrap_or_default());
         }

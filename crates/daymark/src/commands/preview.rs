@@ -111,7 +111,7 @@ impl Words<'_> {
         let (source, preview) = (self.source, self.preview);
         let request = &preview.request;
         let mut text = format!("{}: {} {}\n", source.id, request.method, request.url);
-        let names = request.headers.keys().map(|name| name.len());
+        let names = request.headers.keys().map(String::len);
         let width = names.max().unwrap_or(0).max(16);
         let mut say = |name: &str, value: &str| {
             writeln!(text, "  {name:<width$} {value}").expect(TAKES_ALL);

@@ -68,7 +68,7 @@ pub(super) async fn diff(arguments: &RawDiff) -> Result<ExitCode, Failure> {
             ));
         }
     };
-    let difference = compare(&before, &after)?;
+    let difference = compare(&before, &after);
     if arguments.json {
         output::json(&difference)?;
     } else {
@@ -150,7 +150,7 @@ async fn last_two(
     Ok((of_fetch(plan, store, older).await?, of_fetch(plan, store, after).await?))
 }
 
-fn compare(before: &Side, after: &Side) -> Result<Difference, Failure> {
+fn compare(before: &Side, after: &Side) -> Difference {
     let mut pages = Vec::new();
     let mut numbers: Vec<u32> =
         before.pages.iter().chain(&after.pages).map(|(number, _)| *number).collect();
@@ -170,7 +170,7 @@ fn compare(before: &Side, after: &Side) -> Result<Difference, Failure> {
         let all = pages.iter().flat_map(|page| &page.changes);
         all.filter(|change| change.kind == kind).count()
     };
-    Ok(Difference {
+    Difference {
         before: before.name.clone(),
         after: after.name.clone(),
         added: count(ChangeKind::Added),
@@ -178,7 +178,7 @@ fn compare(before: &Side, after: &Side) -> Result<Difference, Failure> {
         changed: count(ChangeKind::Changed),
         volatile: pages.iter().flat_map(|page| &page.changes).filter(|c| c.volatile).count(),
         pages,
-    })
+    }
 }
 
 /// JSON by path where both are JSON, anything else by line.

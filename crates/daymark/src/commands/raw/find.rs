@@ -91,10 +91,10 @@ async fn of_id(plan: &Plan, store: &RawStore, id: Uuid) -> Result<Named, Failure
 
 /// The source of a name: the folder's, or one that the folder has no more and the store still knows.
 pub(super) async fn source(plan: &Plan, store: &RawStore, name: &str) -> Result<SourceId, Failure> {
-    if let Some(id) = SourceId::new(name) {
-        if plan.source(&id).is_some() || !store.manifest_keys(&id, None).await?.is_empty() {
-            return Ok(id);
-        }
+    if let Some(id) = SourceId::new(name)
+        && (plan.source(&id).is_some() || !store.manifest_keys(&id, None).await?.is_empty())
+    {
+        return Ok(id);
     }
     let ids = plan.sources.iter().map(|source| source.id.as_str());
     Err(Failure::usage(
