@@ -149,7 +149,7 @@ async fn a_preview_shows_everything_and_stores_nothing() {
     would be accepted, as far as this page tells; nothing was stored (`daymark fetch paged` stores it)
     "#);
     assert_eq!(world.api.requests().len(), 1);
-    assert!(!world.folder.join(".daymark").exists(), "nothing is stored");
+    assert!(!world.folder.join(".daymark").try_exists().unwrap(), "nothing is stored");
     let seen = &world.api.requests()[0].target;
     assert_eq!(seen, &format!("{PAGED}?of=dc&since=2026-01-01&token={SECRET}"));
 }
@@ -204,7 +204,7 @@ async fn a_preview_of_a_refused_answer_says_all_and_why() {
     assert_eq!(json["preview"]["refusal"]["kind"], "unavailable");
     // Once: a person asks again when he likes.
     assert_eq!(world.api.requests().len(), 3);
-    assert!(!world.folder.join(".daymark").exists(), "nothing is stored");
+    assert!(!world.folder.join(".daymark").try_exists().unwrap(), "nothing is stored");
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn a_fetch_is_stored_without_a_database_and_published_by_the_next_run() {
     assert!(done.stdout.contains("the next `daymark run` publishes"), "{}", done.stdout);
     assert!(done.stdout.contains("manifests/weather/"), "{}", done.stdout);
     let database = world.database_url().strip_prefix("embedded:").unwrap().to_owned();
-    assert!(!std::path::Path::new(&database).exists(), "no database is made");
+    assert!(!std::path::Path::new(&database).try_exists().unwrap(), "no database is made");
     let manifests = world.manifests("weather");
     assert_eq!((manifests.len(), &manifests[0]["rows"]["extracted"]), (1, &json!(3)));
     // Only what is due can be asked of an API that answers as of now.
@@ -334,7 +334,7 @@ async fn a_verified_store_is_sound_until_it_is_not() {
     // Nothing fetched yet is no damage, and makes no folder.
     daymark(&world, &["raw", "verify"]).await.expect_code(0);
     daymark(&world, &["raw", "ls"]).await.expect_code(0);
-    assert!(!world.folder.join(".daymark").exists());
+    assert!(!world.folder.join(".daymark").try_exists().unwrap());
     let fetched = daymark(&world, &["fetch", "weather", "--json"]).await.json();
     let sound = daymark(&world, &["raw", "verify", "weather"]).await;
     sound.expect_code(0);
@@ -434,7 +434,7 @@ async fn a_cursor_is_shown_moved_by_fetches_and_set_by_hand() {
     let before = show(&[]).await;
     assert_eq!(before.as_array().unwrap().len(), 2);
     assert_eq!((&before[0]["cursor"], &before[0]["since"]), (&json!("2026-01-01"), &Value::Null));
-    assert!(!world.folder.join(".daymark").exists());
+    assert!(!world.folder.join(".daymark").try_exists().unwrap());
     daymark(&world, &["fetch", "paged", "--entity", "dc"]).await.expect_code(0);
     assert_eq!(show(&["paged", "--entity", "dc"]).await[0]["cursor"], "2026-03-01");
     assert_eq!(show(&["paged", "--entity", "nyc"]).await[0]["cursor"], "2026-01-01");
