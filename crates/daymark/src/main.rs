@@ -45,5 +45,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(arguments) => commands::status::status(&arguments).await,
         Command::Sql(arguments) => commands::sql::sql(&arguments).await,
         Command::Demo(arguments) => commands::demo::demo(&arguments).await,
+        Command::Preview(arguments) => commands::preview::preview(&arguments).await,
+        Command::Fetch(arguments) => commands::fetch::fetch(&arguments).await,
+        Command::Raw(arguments) => commands::raw::raw(&arguments.command).await,
+        Command::Cursor(arguments) => commands::cursor::cursor(&arguments.command).await,
     }
 }

@@ -39,8 +39,13 @@ pub(crate) fn start_log(verbose: u8) {
 /// Writes a result. That nobody reads any more (`daymark sql ... | head`) is no failure; that it
 /// cannot be written, as on a full disk, is one.
 pub(crate) fn to_stdout(text: &str) -> Result<(), Failure> {
+    bytes_to_stdout(text.as_bytes())
+}
+
+/// Writes bytes as they are.
+pub(crate) fn bytes_to_stdout(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
             Err(anyhow::Error::new(cause).context("cannot write the result").into())
         }
@@ -74,4 +79,42 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>], right: &[usize]) -> S
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n") + "\n"
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(count: u64) -> String {
+    let mut unit = 0;
+    // Shown with one digit behind the point, where a float is exact enough.
+    #[expect(clippy::cast_precision_loss, reason = "shown in three or four digits")]
+    let mut size = count as f64;
+    while size >= 1024.0 && unit < 4 {
+        size /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{count} B"),
+        _ => format!("{size:.1} {}", ["B", "KiB", "MiB", "GiB", "TiB"][unit]),
+    }
+}
+
+/// `1 row`, `2 rows`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A text on one line, cut to `limit` characters.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    let mut shown: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(limit + 1).collect();
+    if shown.chars().count() > limit {
+        shown.pop();
+        shown.pop();
+        shown.push('…');
+    }
+    shown
+}
+
+/// A text with every line set in by two spaces.
+pub(crate) fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n").collect()
 }

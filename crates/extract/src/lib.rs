@@ -24,6 +24,7 @@
 mod body;
 mod civil;
 mod decimal;
+mod difference;
 mod encode;
 mod encoding;
 mod error;
@@ -34,11 +35,16 @@ mod lookup;
 mod numeric;
 mod place;
 mod probe;
+mod sample;
+mod shape;
 mod text;
 
+pub use difference::{Change, ChangeKind, ChangeStep, json_difference, line_difference};
 pub use encoding::to_utf8;
 pub use error::{ExtractError, Position};
 pub use extraction::{
     CHUNK_BYTES, EntityValue, Extraction, Reject, RowContext, Summary, open, scan,
 };
 pub use probe::{Scalar, matches_value, same_length, scalars_at};
+pub use sample::{Sample, SampleColumn, sample};
+pub use shape::{ReadsLike, Shape, ShapePath, ValueType, shape, shape_of_lines};

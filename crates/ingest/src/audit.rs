@@ -1,7 +1,8 @@
 //! Whether a raw layer still is what its manifests say.
 //!
 //! In: a store. Out: every archived object that a manifest names, hashed again: what is missing, damaged,
-//! unreadable; and what no manifest names, which is no fault: a fetch that was killed leaves it.
+//! unreadable; and what no manifest names, which is no fault: a fetch that was killed leaves it; and the raw
+//! objects that are not what the latest accepted fetch of their day brought.
 //! Deliberately absent: mending anything.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,11 @@ pub struct AuditReport {
     pub unreadable: Vec<Fault>,
     /// Archived objects that no manifest names.
     pub unreferenced: Vec<String>,
+    /// Raw objects compared with the latest accepted fetch.
+    pub raw_objects: u64,
+    /// Those that are not what it brought, or are not there. The archive has the bytes all the same, and
+    /// nothing is published from raw objects.
+    pub raw_differs: Vec<Fault>,
 }
 
 /// Something that is not as it should be.
@@ -64,6 +70,8 @@ pub async fn audit(
     };
     // The hash an object should have, and the manifest that says so.
     let mut named: BTreeMap<String, (String, String)> = BTreeMap::new();
+    // The same of raw objects; manifests come in order, so the latest is what is left.
+    let mut latest: BTreeMap<String, (String, String)> = BTreeMap::new();
     for object in store.list(&under("manifests")).await? {
         if RawKey::parse_manifest(&object.key).is_none() {
             continue;
@@ -72,6 +80,9 @@ pub async fn audit(
         match store.manifest(&object.key).await {
             Ok(stored) => {
                 for page in stored.manifest.pages {
+                    if let Some(raw_key) = page.raw_key {
+                        latest.insert(raw_key, (page.sha256.clone(), object.key.clone()));
+                    }
                     named.insert(page.archive_key, (page.sha256, object.key.clone()));
                 }
             }
@@ -108,6 +119,21 @@ pub async fn audit(
         report.bytes += bytes;
         report.damaged.extend(fault);
         watch(report.objects, of);
+    }
+    let comparing = latest.iter().map(|(key, (sha256, manifest))| async move {
+        let fault = |message| Fault { key: key.clone(), message };
+        if store.head(key).await?.is_none() {
+            return Ok(Some(fault(format!("it is not there; `{manifest}` names it"))));
+        }
+        let found = daymark_plan::sha256_hex(&store.read(key).await?);
+        let differs =
+            format!("its SHA-256 is {found}; the latest accepted, `{manifest}`, says {sha256}");
+        Ok::<_, IngestError>((found != *sha256).then(|| fault(differs)))
+    });
+    let mut comparing = stream::iter(comparing).buffered(AT_ONCE);
+    while let Some(compared) = comparing.next().await {
+        report.raw_objects += 1;
+        report.raw_differs.extend(compared?);
     }
     Ok(report)
 }

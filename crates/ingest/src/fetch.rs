@@ -120,7 +120,7 @@ pub struct Ingest {
     pub(crate) clients: Clients,
     pub(crate) tokens: Tokens,
     pub(crate) limits: Limits,
-    environment: Environment,
+    pub(crate) environment: Environment,
     zone: TimeZone,
     looked_at: Semaphore,
 }
@@ -314,7 +314,11 @@ impl Ingest {
     }
 
     /// Looks into a successful answer, off the runtime's threads: a large body takes a while.
-    async fn look_at(&self, source: &Source, answer: &Answer) -> Result<Looked, IngestError> {
+    pub(crate) async fn look_at(
+        &self,
+        source: &Source,
+        answer: &Answer,
+    ) -> Result<Looked, IngestError> {
         let Some(spooled) = &answer.body else { return Ok(Looked::default()) };
         let mib = u32::try_from(spooled.len() >> 20).unwrap_or(u32::MAX).saturating_add(1);
         let permits = mib.min(LOOKED_AT_MIB);
@@ -349,7 +353,7 @@ impl Ingest {
     }
 
     /// What the templates of a fetch can name.
-    fn values<'v>(
+    pub(crate) fn values<'v>(
         &self,
         source: &'v Source,
         entity: Option<&'v Entity>,
@@ -407,7 +411,10 @@ fn pager_page(source: &Source, pager: &Pager<'_>, after: &After) -> Option<u32> 
 
 /// Refuses to go on with a clock that is far from the API's. An API that sends no `Date` is believed
 /// to agree.
-fn clocks_agree(source_id: &SourceId, answer: Option<&Answer>) -> Result<(), IngestError> {
+pub(crate) fn clocks_agree(
+    source_id: &SourceId,
+    answer: Option<&Answer>,
+) -> Result<(), IngestError> {
     let Some(answer) = answer else { return Ok(()) };
     let (Some(api), clock) = (answer.server_time(), answer.received_at) else { return Ok(()) };
     if clock.duration_since(api).abs() <= MAX_SKEW {
@@ -423,7 +430,7 @@ fn whole_seconds(at: Timestamp) -> Timestamp {
 }
 
 /// What follows a page that was looked into.
-fn after_page(
+pub(crate) fn after_page(
     looked: &mut Looked,
     pager: &mut Pager<'_>,
     answer: &Answer,

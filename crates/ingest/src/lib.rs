@@ -12,6 +12,7 @@ mod ask;
 mod audit;
 mod auth;
 mod aws;
+mod catalog;
 mod client;
 mod error;
 mod fetch;
@@ -21,6 +22,7 @@ mod keys;
 pub mod lambda;
 mod manifest;
 mod pages;
+mod preview;
 mod rate;
 mod request;
 mod retry;
@@ -33,13 +35,17 @@ mod verify;
 mod words;
 
 pub use audit::{AuditReport, Fault, audit};
+pub use catalog::{Catalog, Listed, Wanted, catalog, fetch_of_id, sources_in};
 pub use error::{ErrorKind, IngestError};
 pub use fetch::{FetchEvent, FetchOrder, Fetched, Ingest, Reach};
 pub use history::{CursorPosition, cursor, set_cursor};
-pub use keys::{Extension, RawKey};
+pub use keys::{Extension, ManifestName, RawKey};
 pub use manifest::{
     Attempt, MANIFEST_FORMAT, MAX_REJECTS, Manifest, Outcome, Page, RowCounts, SentRequest,
     StoredManifest,
+};
+pub use preview::{
+    CursorMove, Expectation, Met, NextPage, Preview, PreviewOrder, RefusedBecause, Timing,
 };
 pub use retry::{Policy, policy};
 pub use store::{Finding, ObjectInfo, RawStore, Verdict};

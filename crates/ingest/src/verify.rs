@@ -120,7 +120,7 @@ fn furthest(incremental: &Incremental, body: &[u8]) -> Result<Option<String>, St
 }
 
 /// The `charset` of a content type.
-fn charset(content_type: &str) -> Option<String> {
+pub(crate) fn charset(content_type: &str) -> Option<String> {
     let parameters = content_type.split(';').skip(1);
     let mut named = parameters.filter_map(|parameter| parameter.split_once('='));
     let (_, charset) = named.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;

@@ -50,6 +50,13 @@ impl Environment {
         Self { variables }
     }
 
+    /// These variables with one set otherwise.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
+        let mut variables = self.variables.clone();
+        variables.insert(name.to_owned(), value.to_owned());
+        Self { variables }
+    }
+
     /// A variable that is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())

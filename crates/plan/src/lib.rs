@@ -35,6 +35,7 @@ pub use mart::Mart;
 pub use model::{Column, Model, Write};
 pub use page::{Block, Chart, ChartKind, NamedQuery, Page, Tile, ValueFormat};
 pub use problem::{PlanError, Problem, did_you_mean};
+pub use raw::raw_url;
 pub use rows::{
     ColumnRef, CsvFormat, Field, FieldPlace, FieldType, GridHeader, Layout, Reading, RowsSpec,
     SYSTEM_COLUMNS,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::folder::Environment;
 use crate::problem::Problem;
-use crate::section::Section;
+use crate::section::{Section, Text};
 use crate::settings::{Encryption, RawUrl, S3Location, setting};
 
 /// The keys that are about buckets only.
@@ -19,6 +19,36 @@ const OF_BUCKETS: [(&str, &str); 6] = [
     ("encryption", "DAYMARK_RAW_ENCRYPTION"),
     ("kms_key", "DAYMARK_RAW_KMS_KEY"),
 ];
+
+/// The raw store that a word of a command line names. Relative folders are of `root`. What the word does
+/// not say of a bucket is as the variables `DAYMARK_RAW_*` have it, or else as that of `like`.
+pub fn raw_url(
+    word: &str,
+    root: &Path,
+    environment: &Environment,
+    like: Option<&RawUrl>,
+) -> Result<RawUrl, Problem> {
+    let environment = environment.with("DAYMARK_RAW_URL", word);
+    let text = Text { file: word, text: "", first_line: 1 };
+    let mut problems = Vec::new();
+    let url = text.parse(&mut problems).and_then(|table| {
+        read(root, &mut Section::top(text, &table), &environment, &mut problems)
+    });
+    match (problems.into_iter().next(), url, like) {
+        (Some(problem), ..) => Err(problem),
+        (None, Some(RawUrl::S3(mut named)), Some(RawUrl::S3(like))) => {
+            if named.endpoint.is_none() {
+                named.endpoint.clone_from(&like.endpoint);
+                (named.path_style, named.allow_http) = (like.path_style, like.allow_http);
+            }
+            named.region = named.region.or_else(|| like.region.clone());
+            named.encryption = named.encryption.or_else(|| like.encryption.clone());
+            Ok(RawUrl::S3(named))
+        }
+        (None, Some(url), _) => Ok(url),
+        (None, None, _) => Err(Problem::new(word, 0, "it names no raw store")),
+    }
+}
 
 /// Reads `[raw]`.
 pub(crate) fn read(

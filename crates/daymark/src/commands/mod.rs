@@ -3,8 +3,12 @@
 //! In: parsed arguments. Out: text or JSON on standard output, and an exit code. Deliberately absent:
 //! the stages themselves.
 
+pub(crate) mod cursor;
 pub(crate) mod demo;
+pub(crate) mod fetch;
 pub(crate) mod init;
+pub(crate) mod preview;
+pub(crate) mod raw;
 pub(crate) mod run;
 pub(crate) mod sql;
 pub(crate) mod status;
@@ -13,10 +17,11 @@ pub(crate) mod validate;
 
 use std::sync::Arc;
 
-use daymark_plan::{Clock, Environment, Plan, PlanError};
+use daymark_plan::{Clock, EntityId, Environment, Plan, PlanError, Source, SourceId};
 use daymark_warehouse::{DueDays, Warehouse};
 
 use crate::cli::Folder;
+use crate::failure::Failure;
 use crate::schedule;
 
 /// Reads the pipeline folder.
@@ -31,4 +36,30 @@ pub(crate) fn reader(plan: &Plan, warehouse: Warehouse, clock: Clock) -> daymark
         schedule::due(&schedule, source.data_date, source.calendar, &zone, date, clock.now())
     });
     daymark_warehouse::Reader::new(warehouse, due)
+}
+
+/// The source of a name.
+pub(crate) fn source<'p>(plan: &'p Plan, name: &str) -> Result<&'p Source, Failure> {
+    SourceId::new(name).and_then(|id| plan.source(&id)).ok_or_else(|| {
+        let ids = plan.sources.iter().map(|source| source.id.as_str());
+        Failure::usage(
+            format!("the pipeline has no source `{name}`"),
+            daymark_plan::did_you_mean(name, ids),
+        )
+    })
+}
+
+/// The entity of a source by its name.
+pub(crate) fn entity(source: &Source, name: &str) -> Result<EntityId, Failure> {
+    let found = EntityId::new(name).filter(|id| source.entities.get(id).is_some());
+    found.ok_or_else(|| {
+        let message = format!("the source `{}` has no entity `{name}`", source.id);
+        let ids = source.entities.rows.iter().map(|entity| entity.id.as_str());
+        let hint = match source.entities.rows.len() {
+            0 => "it is asked once, for no entity: leave out `--entity`".to_owned(),
+            1..=30 => daymark_plan::did_you_mean(name, ids),
+            many => format!("it has {many} entities; see {}", source.file),
+        };
+        Failure::usage(message, hint)
+    })
 }

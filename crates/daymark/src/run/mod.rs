@@ -1,13 +1,14 @@
 //! A run: ingest, publish and ledger for some days of some sources.
 //!
 //! In: an [`Order`]. Out: a `RunReport`. `execute.rs` tells the story; `rows.rs` hands the rows of a
-//! fetch from the raw store to the publish; `progress.rs` shows what is happening; `report.rs` is what
+//! fetch from the raw store to the publish; `dates.rs` says which days may be asked for; `progress.rs` shows what is happening; `report.rs` is what
 //! came of it. Deliberately absent: when to run (`schedule`, `commands::up`).
 
+pub(crate) mod dates;
 mod execute;
 mod progress;
 mod report;
 mod rows;
 
 pub(crate) use execute::{Order, Runner};
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, RunEvent};

@@ -16,7 +16,7 @@ async fn help_names_every_option() {
     let top = daymark(&["--help"]).await;
     top.expect_code(0);
     assert!(top.stdout.contains("0 done; 1 the run failed; 2 bad usage"), "{}", top.stdout);
-    let commands: [(&str, &[&str]); 7] = [
+    let commands: [(&str, &[&str]); 11] = [
         ("init", &["DIR", "reference pipeline"]),
         ("validate", &["--pipeline", "DAYMARK_PIPELINE", "--json", "ALL problems"]),
         ("run", &["--pipeline", "--date", "--source", "--json", "Sources are independent"]),
@@ -24,6 +24,13 @@ async fn help_names_every_option() {
         ("status", &["--pipeline", "--days", "--json", "daymark up"]),
         ("sql", &["QUERY", "--pipeline", "--json", "--csv", "read-only"]),
         ("demo", &["--exit", "--dir", "--days", "--listen", "--json"]),
+        (
+            "preview",
+            &["SOURCE", "--date", "--entity", "--page", "--rows", "--json", "nothing is stored"],
+        ),
+        ("fetch", &["SOURCE", "--date", "--entity", "--json", "No database is opened"]),
+        ("raw", &["ls", "show", "versions", "diff", "verify", "sync"]),
+        ("cursor", &["show", "set"]),
     ];
     for (command, mentioned) in commands {
         let help = daymark(&[command, "--help"]).await;

@@ -7,6 +7,7 @@ mod bad_folder;
 mod bad_input;
 mod commands;
 mod crash;
+mod raw;
 mod recorded;
 mod twice;
 mod up;

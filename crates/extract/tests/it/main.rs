@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers of tests too")]
 
 mod decode;
+mod difference;
 mod encodings;
 mod errors;
 mod families;
@@ -11,6 +12,8 @@ mod layouts;
 mod probes;
 mod properties;
 mod recorded;
+mod samples;
+mod shapes;
 mod tables;
 mod tables_properties;
 mod types;

@@ -320,11 +320,15 @@ async fn an_audit_finds_what_is_wrong(test: TestStore) {
     let missing = crate::Manifest { pages: vec![page], ..missing };
     let naming = manifest_key(&source.id, 2, Uuid::nil());
     test.store.create(&naming, missing.to_json().into()).await.unwrap();
+    let raw_key = stored.manifest.pages[0].raw_key.as_ref().unwrap();
+    test.store.copy_in(raw_key, Bytes::from_static(b"edited")).await.unwrap();
     let report = audit(&test.store, Some("weather"), &|_, _| {}).await.unwrap();
     let keys = |faults: &[crate::Fault]| -> Vec<String> {
         faults.iter().map(|fault| fault.key.clone()).collect()
     };
     assert_eq!(keys(&report.damaged).join(" "), *damaged);
+    assert_eq!(keys(&report.raw_differs), [raw_key.as_str()]);
+    assert_eq!(report.raw_objects, 2);
     assert_eq!(keys(&report.missing), ["archive/weather/gone.json"]);
     assert_eq!(keys(&report.unreadable), [broken]);
     assert_eq!(report.unreferenced, ["archive/weather/2026-11-23/left.json"]);

@@ -103,6 +103,17 @@ impl RawStore {
         Ok(Self::made(backend, shown))
     }
 
+    /// Opens the store to look into it: a folder that is not there is not made, it is a store without
+    /// objects.
+    pub fn open_to_read(url: &RawUrl) -> Result<Self, IngestError> {
+        match url {
+            RawUrl::File(folder) if !folder.is_dir() => {
+                Ok(Self::over(Arc::new(InMemory::new()), &url.to_string()))
+            }
+            RawUrl::File(_) | RawUrl::S3(_) => Self::open(url),
+        }
+    }
+
     /// A store that is gone with this process.
     pub fn in_memory() -> Self {
         Self::over(Arc::new(InMemory::new()), "memory:")
