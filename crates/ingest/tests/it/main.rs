@@ -1,8 +1,16 @@
 //! Fetches over real HTTP into a store in a temporary folder: what is said and what is left behind.
 
 mod accepted;
+mod auth;
+mod encodings;
+mod entities;
+mod incremental;
+mod pagination;
+mod rates;
 mod refused;
+mod requests;
 mod retries;
+mod secrets;
 mod store;
 // The attribute, always true here, says to clippy that these helpers may unwrap.
 #[cfg(test)]
