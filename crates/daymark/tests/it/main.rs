@@ -8,6 +8,7 @@ mod bad_input;
 mod commands;
 mod crash;
 mod recorded;
+mod secrets;
 mod twice;
 mod up;
 mod world;

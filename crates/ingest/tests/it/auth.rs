@@ -3,7 +3,7 @@
 use daymark_ingest::{ErrorKind, Outcome};
 use daymark_testkit::rest::Reply;
 
-use crate::world::{ROWS, SECRET, World, rows};
+use crate::world::{ROWS, SECRET, World, entities, rows};
 
 fn source(auth: &str) -> String {
     format!("[request]\nurl = \"{{api}}/x\"\n[auth]\n{auth}\n{ROWS}")
@@ -67,7 +67,7 @@ async fn a_token_is_asked_for_once_and_kept() {
     let world = World::new().await;
     world.api.on("/token", token("tok-1-abcdef", 3600));
     world.api.on("/x", rows(&["a"], ""));
-    let entities: String = (0..6).map(|n| format!("[[entity]]\nid = \"e{n}\"\n")).collect();
+    let entities = entities(6);
     let text = with_tokens("scope = \"read all\"\naudience = \"https://a.example\"");
     let source = world.source_of(&text.replace("[retry]", &format!("{entities}[retry]")), &[]);
     for _ in 0..2 {

@@ -1,12 +1,10 @@
 //! One source, many entities: each asked for by itself, a few at once, none for another's failure.
 
-use std::fmt::Write as _;
-
 use daymark_ingest::{FetchEvent, Outcome, Reach};
 use daymark_testkit::rest::{Gate, Reply};
 use jiff::civil::date;
 
-use crate::world::{ROWS, World, rows};
+use crate::world::{ROWS, World, entities, order, rows};
 
 const REQUEST: &str = "[request]\nurl = \"{api}/{{ entity.id }}\"\n";
 
@@ -48,10 +46,9 @@ async fn one_that_fails_stops_no_other() {
 async fn so_many_are_asked_for_at_once_and_no_more() {
     let world = World::new().await;
     let gate = Gate::closed();
-    let mut text = format!("{REQUEST}{ROWS}[entities]\nconcurrency = 3\n");
+    let text = format!("{REQUEST}{ROWS}[entities]\nconcurrency = 3\n{}", entities(9));
     for number in 0..9 {
         world.api.on(&format!("/e{number}"), rows(&["a"], "").held_by(&gate));
-        writeln!(text, "[[entity]]\nid = \"e{number}\"").unwrap();
     }
     let source = world.source_of(&text, &[]);
     let (all, ()) = tokio::join!(world.fetch_all(&source), async {
@@ -98,7 +95,7 @@ async fn a_scheduled_instant_is_answered_once_for_each() {
     world.api.on("/rome", rows(&["b"], ""));
     let text = format!("{REQUEST}{ROWS}[[entity]]\nid = \"oslo\"\n[[entity]]\nid = \"rome\"\n");
     let source = world.source_of(&text, &[]);
-    let mut order = world.order(date(2026, 11, 23), Reach::Forward);
+    let mut order = order(date(2026, 11, 23), Reach::Forward);
     order.scheduled_at = Some(world.clock.now());
     let mut told = Vec::new();
     for _ in 0..3 {
@@ -117,7 +114,7 @@ async fn some_of_them_only_and_their_ends_are_told() {
     world.api.on("/rome", rows(&["b"], ""));
     let text = format!("{REQUEST}{ROWS}[[entity]]\nid = \"oslo\"\n[[entity]]\nid = \"rome\"\n");
     let source = world.source_of(&text, &[]);
-    let order = world.order(date(2026, 11, 23), Reach::Forward);
+    let order = order(date(2026, 11, 23), Reach::Forward);
     let events = std::sync::Mutex::new(Vec::new());
     let watch = |event| events.lock().unwrap().push(event);
     let only =

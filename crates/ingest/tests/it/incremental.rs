@@ -5,7 +5,7 @@ use daymark_plan::{EntityId, Source};
 use daymark_testkit::rest::Reply;
 use jiff::civil::date;
 
-use crate::world::{ROWS, World, rows};
+use crate::world::{ROWS, World, order, rows};
 
 /// A source asked from a cursor on; `kind` and what more `[incremental]` holds.
 fn source(world: &World, request: &str, incremental: &str) -> Source {
@@ -115,7 +115,7 @@ async fn numbers_and_words_are_cursors_too() {
         world.fetch(&source).await;
         assert_eq!(world.asked(), ["/x?since=0".to_owned(), format!("/x?since={next}")]);
         // They cannot be asked about a day.
-        let order = world.order(date(2026, 11, 1), daymark_ingest::Reach::ByDay);
+        let order = order(date(2026, 11, 1), daymark_ingest::Reach::ByDay);
         let error = world.ingest.fetch(&source, &order, &|_| {}).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadConfig);
         assert_eq!(

@@ -80,7 +80,9 @@ async fn a_cursor_goes_into_the_query_or_the_body_as_what_it_is() {
         ]
     };
     let world = World::new().await;
-    pages().into_iter().for_each(|page| world.api.on("/x", page));
+    for page in pages() {
+        world.api.on("/x", page);
+    }
     let in_query = "type = \"cursor\"\npath = \"$.next\"\nparameter = \"after\"";
     let manifest = fetch(&world, "query = { after = \"\", size = 1 }", in_query).await;
     assert_eq!(manifest.rows.unwrap().extracted, 3);
@@ -92,7 +94,9 @@ async fn a_cursor_goes_into_the_query_or_the_body_as_what_it_is() {
         world.api.requests().into_iter().map(|request| request.body).collect()
     };
     let world = World::new().await;
-    pages().into_iter().for_each(|page| world.api.on("/x", page));
+    for page in pages() {
+        world.api.on("/x", page);
+    }
     fetch(&world, "json = { size = 1 }", &in_body).await;
     assert_eq!(
         bodies(&world),
@@ -105,7 +109,9 @@ async fn a_cursor_goes_into_the_query_or_the_body_as_what_it_is() {
     fetch(&world, "json = {}", &in_body).await;
     assert_eq!(bodies(&world), ["{}", r#"{"after":12345678901234567890}"#]);
     let world = World::new().await;
-    pages().into_iter().for_each(|page| world.api.on("/x", page));
+    for page in pages() {
+        world.api.on("/x", page);
+    }
     fetch(&world, "form = { size = 1 }", &in_body).await;
     assert_eq!(bodies(&world), ["size=1", "size=1&after=0012%3D%2F", "size=1&after=0013"]);
 }

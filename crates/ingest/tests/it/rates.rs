@@ -6,7 +6,7 @@ use daymark_ingest::{ErrorKind, Outcome};
 use daymark_testkit::rest::Reply;
 use jiff::ToSpan;
 
-use crate::world::{ROWS, World, rows};
+use crate::world::{ROWS, World, entities, rows};
 
 fn source(tables: &str) -> String {
     let retry = if tables.contains("[retry]") { "" } else { "[retry]\nbase_seconds = 0.001\n" };
@@ -19,7 +19,7 @@ async fn a_source_is_asked_no_faster_than_it_may_be() {
     let world = World::new().await;
     world.api.on("/x", rows(&["a"], ""));
     // Two at once, then one each 1/18 s.
-    let entities: String = (0..6).map(|n| format!("[[entity]]\nid = \"e{n}\"\n")).collect();
+    let entities = entities(6);
     let text = source(&format!("[rate]\ncalls = 20\nper = \"second\"\n{entities}"));
     let began = Instant::now();
     let all = world.fetch_all(&world.source_of(&text, &[])).await;

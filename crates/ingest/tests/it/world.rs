@@ -32,6 +32,20 @@ pub(crate) fn rows(at: &[&str], more: &str) -> Reply {
     Reply::json(format!(r#"{{"rows":[{}]{more}}}"#, rows.join(",")))
 }
 
+/// What a fetch of a day is for, by hand.
+pub(crate) fn order(data_date: Date, reach: Reach) -> FetchOrder {
+    FetchOrder { data_date, scheduled_at: None, run_id: Uuid::nil(), reach }
+}
+
+/// So many entities `e0`, `e1`, ...
+pub(crate) fn entities(count: usize) -> String {
+    let mut text = String::new();
+    for number in 0..count {
+        writeln!(text, "[[entity]]\nid = \"e{number}\"").unwrap();
+    }
+    text
+}
+
 /// The path the source asks.
 pub(crate) const PATH: &str = "/v1/forecast";
 
@@ -117,20 +131,15 @@ impl World {
         Ok(plan.sources.into_iter().next().unwrap())
     }
 
-    /// What a fetch of a day is for, by hand.
-    pub(crate) fn order(&self, data_date: Date, reach: Reach) -> FetchOrder {
-        FetchOrder { data_date, scheduled_at: None, run_id: Uuid::nil(), reach }
-    }
-
     /// A fetch of a day by itself.
     pub(crate) async fn fetch_day(&self, source: &Source, data_date: Date) -> Manifest {
-        let order = self.order(data_date, Reach::ByDay);
+        let order = order(data_date, Reach::ByDay);
         self.ingest.fetch(source, &order, &|_| {}).await.unwrap().manifest
     }
 
     /// One fetch of every entity.
     pub(crate) async fn fetch_all(&self, source: &Source) -> Vec<Fetched> {
-        let order = self.order(date(2026, 11, 23), Reach::Forward);
+        let order = order(date(2026, 11, 23), Reach::Forward);
         self.ingest.fetch_all(source, &order, &|_| true, &|_| {}).await.unwrap()
     }
 
