@@ -130,10 +130,14 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) folder: Folder,
     /// The data date to run for (YYYY-MM-DD); default: the one a scheduled run at this moment would
-    /// have, per source. The request is the same for every date: what the API answers now is kept
-    /// as the answer for this day
+    /// have, per source. A source whose request names no date can only be asked about now, and is
+    /// refused
     #[arg(long, value_name = "DATE")]
     pub(crate) date: Option<Date>,
+    /// With `--date`: also ask sources whose API only answers as of now, and keep its answer as the
+    /// answer for that day
+    #[arg(long, requires = "date")]
+    pub(crate) as_of_now: bool,
     /// Run this source only; may be given several times
     #[arg(long = "source", value_name = "SOURCE")]
     pub(crate) sources: Vec<String>,

@@ -22,8 +22,9 @@ const KEPT_HEADERS: [&str; 6] =
 /// What the headers about rates start with.
 const RATE_HEADERS: [&str; 2] = ["ratelimit", "x-ratelimit"];
 
-/// The headers that say when a rate limit starts anew.
-const RESETS: [&str; 3] = ["ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset"];
+/// The headers that say when a rate limit starts anew, best first.
+const RESETS: [&str; 4] =
+    ["ratelimit-reset", "x-ratelimit-reset-after", "x-ratelimit-reset", "x-rate-limit-reset"];
 
 /// The headers that say what is left of it.
 const REMAINING: [&str; 3] =
@@ -31,6 +32,9 @@ const REMAINING: [&str; 3] =
 
 /// A reset beyond this is a Unix time, not a number of seconds.
 const UNIX_FROM: f64 = 1e9;
+
+/// A Unix time beyond this is in milliseconds.
+const MILLISECONDS_FROM: f64 = 1e11;
 
 /// What a server answered.
 #[derive(Debug, Clone)]
@@ -105,20 +109,37 @@ impl Answer {
     fn retry_after(&self) -> Option<Duration> {
         let now = self.server_time().unwrap_or(self.received_at);
         if let Some(text) = self.text(&RETRY_AFTER).map(str::trim) {
-            if let Ok(seconds) = text.parse::<u64>() {
-                return Some(Duration::from_secs(seconds));
+            // RFC 9110 has whole seconds; some send fractions.
+            if let Some(seconds) = text.parse().ok().filter(|seconds: &f64| *seconds >= 0.0) {
+                return Duration::try_from_secs_f64(seconds).ok();
             }
             let wait = http_date(text)?.duration_since(now);
             return Some(Duration::try_from(wait).unwrap_or_default());
         }
-        let reset = RESETS.iter().find_map(|name| self.headers.get(*name)?.to_str().ok())?;
-        let reset: f64 = reset.trim().parse().ok().filter(|reset: &f64| reset.is_finite())?;
+        let header = |name: &&str| self.headers.get(*name)?.to_str().ok()?.trim().parse().ok();
+        let reset = RESETS.iter().find_map(header).or_else(|| self.combined_reset());
+        let reset = reset.filter(|reset: &f64| reset.is_finite())?;
         let now = f64::from(i32::try_from(now.as_second()).unwrap_or(i32::MAX));
-        let wait = if reset > UNIX_FROM { reset - now } else { reset };
+        let wait = if reset > MILLISECONDS_FROM {
+            reset / 1000.0 - now
+        } else if reset > UNIX_FROM {
+            reset - now
+        } else {
+            reset
+        };
         Duration::try_from_secs_f64(wait.max(0.0)).ok()
     }
 
-    /// Whether the rate limit says that nothing is left (GitHub answers 403 then).
+    /// The seconds in the one header of newer drafts of the IETF (draft-ietf-httpapi-ratelimit-headers):
+    /// `limit=100, remaining=0, reset=30` or `"default";r=0;t=30`.
+    fn combined_reset(&self) -> Option<f64> {
+        let text = self.headers.get("ratelimit")?.to_str().ok()?;
+        let mut pairs = text.split([',', ';']).filter_map(|pair| pair.split_once('='));
+        let (_, seconds) = pairs.find(|(name, _)| matches!(name.trim(), "reset" | "t"))?;
+        seconds.trim().parse().ok()
+    }
+
+    /// Whether the rate limit says that nothing is left.
     fn is_spent(&self) -> bool {
         let left = |name: &&str| self.headers.get(*name)?.to_str().ok();
         REMAINING.iter().find_map(left).is_some_and(|left| left.trim() == "0")
@@ -133,7 +154,11 @@ impl Answer {
     ) -> Result<Self, Failure> {
         let kind = match kind_of(self.status, words) {
             None => return Ok(self),
-            Some(ErrorKind::Auth) if self.status == StatusCode::FORBIDDEN && self.is_spent() => {
+            // GitHub: the first limit leaves nothing, the second one says when to come back.
+            Some(ErrorKind::Auth)
+                if self.status == StatusCode::FORBIDDEN
+                    && (self.is_spent() || self.headers.contains_key(RETRY_AFTER)) =>
+            {
                 ErrorKind::Throttled
             }
             Some(kind) => kind,
@@ -345,6 +370,8 @@ mod tests {
         assert_eq!(asks(&[date, server]), seconds(10), "against the server's");
         assert_eq!(asks(&[("retry-after", "Mon, 23 Nov 2020 13:00:30 GMT")]), seconds(0));
         assert_eq!(asks(&[("retry-after", "soon")]), None);
+        assert_eq!(asks(&[("retry-after", "-1")]), None);
+        assert_eq!(asks(&[("retry-after", "0.25")]), Some(Duration::from_millis(250)));
         assert_eq!(asks(&[]), None);
     }
 
@@ -378,9 +405,20 @@ mod tests {
         assert_eq!(asks(&[github]), Some(Duration::from_secs(40)));
         assert_eq!(asks(&[("retry-after", "3"), github]), Some(Duration::from_secs(3)));
         assert_eq!(asks(&[("x-ratelimit-reset", "NaN")]), None);
+        assert_eq!(
+            asks(&[("x-ratelimit-reset", "1795438840500")]),
+            Some(Duration::from_millis(40_500))
+        );
+        let discord = ("x-ratelimit-reset-after", "1.5");
+        assert_eq!(asks(&[github, discord]), Some(Duration::from_millis(1500)));
+        for combined in ["limit=100, remaining=0, reset=30", "\"default\";r=0;t=30"] {
+            assert_eq!(asks(&[("ratelimit", combined)]), Some(Duration::from_secs(30)));
+        }
+        assert_eq!(asks(&[("ratelimit", "\"default\";r=0")]), None);
         let spent = [("x-ratelimit-remaining", "0"), github];
         assert_eq!(fails(403, &spent, "rate limit exceeded").0, ErrorKind::Throttled);
         assert_eq!(fails(403, &[github], "forbidden").0, ErrorKind::Auth);
+        assert_eq!(fails(403, &[("retry-after", "60")], "slow down").0, ErrorKind::Throttled);
     }
 
     #[test]

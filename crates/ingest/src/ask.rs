@@ -15,6 +15,7 @@ use crate::fetch::{FetchEvent, Ingest};
 use crate::manifest::Attempt;
 use crate::request::Outgoing;
 use crate::retry::{self, Next};
+use crate::scrub::Scrubber;
 use crate::verify::Refusal;
 use crate::words::seconds;
 
@@ -23,6 +24,8 @@ pub(crate) struct Asked {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) answer: Option<Answer>,
     pub(crate) refusal: Option<Refusal>,
+    /// What hides the secrets of the requests made, tokens among them.
+    pub(crate) scrubber: Scrubber,
 }
 
 impl Ingest {
@@ -38,18 +41,27 @@ impl Ingest {
     ) -> Asked {
         let (request, retry) = (&source.request, &source.retry);
         let began = Instant::now();
+        // Waiting for one's turn is no part of the time of a page.
+        let mut queued = Duration::ZERO;
         // A page that has no time for a second attempt still gets its first one whole.
         let allowed = retry.total.max(request.connect_timeout + request.read_timeout);
+        let mut scrubber = outgoing.scrubber().clone();
         let mut attempts = Vec::new();
         let mut waited = Duration::ZERO;
         let mut refused_token = None;
         let mut number = 0;
         loop {
             number += 1;
+            let turn = Instant::now();
             self.limits.wait(source, &outgoing.url).await;
+            queued += turn.elapsed();
+            let elapsed = || began.elapsed().saturating_sub(queued);
             watch(FetchEvent::Attempt { number, of: retry.attempts });
             let at = self.clock.now();
-            let limit = allowed.saturating_sub(began.elapsed()).min(request.total_timeout);
+            let limit = match number {
+                1 => request.total_timeout,
+                _ => allowed.saturating_sub(elapsed()).min(request.total_timeout),
+            };
             let mut token = None;
             let sending = async {
                 let mut outgoing = outgoing.clone();
@@ -80,14 +92,17 @@ impl Ingest {
                 Ok(answer) => {
                     attempt.status = Some(answer.status.as_u16());
                     attempts.push(attempt);
-                    return Asked { attempts, answer: Some(answer), refusal: None };
+                    if let Some(token) = &token {
+                        scrubber.hide(token);
+                    }
+                    return Asked { attempts, answer: Some(answer), refusal: None, scrubber };
                 }
                 Err(failure) => failure,
             };
-            let mut message = outgoing.scrub(&failure.message);
             if let Some(token) = &token {
-                message = outgoing.clone().bearing(token).scrub(&message);
+                scrubber.hide(token);
             }
+            let message = scrubber.scrub(&failure.message);
             attempt.status = failure.answer.as_ref().map(|answer| answer.status.as_u16());
             attempt.error_kind = Some(failure.kind);
             attempt.message = Some(message.clone());
@@ -100,7 +115,7 @@ impl Ingest {
                 continue;
             }
             let (kind, asked_for) = (failure.kind, failure.retry_after);
-            match retry::next(retry, kind, asked_for, number, began.elapsed(), rand::random()) {
+            match retry::next(retry, kind, asked_for, number, elapsed(), rand::random()) {
                 Next::Wait(wait) => {
                     tracing::warn!(source = %source.id, number, wait = %seconds(wait), "{message}");
                     watch(FetchEvent::Waiting { wait, why: message });
@@ -114,7 +129,7 @@ impl Ingest {
                     let message = format!("{message}{why}{often}");
                     let refusal = Some(Refusal { kind, message });
                     let answer = failure.answer.map(|answer| *answer);
-                    return Asked { attempts, answer, refusal };
+                    return Asked { attempts, answer, refusal, scrubber };
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! in front of a browser.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use daymark_plan::{ClientCredentials, Source, SourceId, Template, Values};
@@ -32,7 +33,7 @@ const MAX_ANSWER: usize = 1 << 20;
 /// The tokens of this process, by source.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
-    held: Mutex<HashMap<SourceId, Token>>,
+    held: std::sync::Mutex<HashMap<SourceId, Arc<Mutex<Option<Token>>>>>,
 }
 
 struct Token {
@@ -54,8 +55,8 @@ struct Granted {
 }
 
 impl Tokens {
-    /// A token of a source; `refused` is one that the API did not take. The lock is held while the
-    /// server is asked, so that fifty entities ask once.
+    /// A token of a source; `refused` is one that the API did not take. The source's lock is held while
+    /// the server is asked, so that fifty entities ask once.
     pub(crate) async fn get(
         &self,
         client: &reqwest::Client,
@@ -64,8 +65,12 @@ impl Tokens {
         values: &Values<'_>,
         refused: Option<&str>,
     ) -> Result<String, Failure> {
-        let mut held = self.held.lock().await;
-        if let Some(token) = held.get(&source.id)
+        let held = {
+            let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(source.id.clone()).or_default())
+        };
+        let mut held = held.lock().await;
+        if let Some(token) = held.as_ref()
             && refused != Some(token.text.as_str())
             && token.ends > Instant::now()
         {
@@ -73,7 +78,7 @@ impl Tokens {
         }
         let token = ask(client, source, credentials, values).await?;
         let text = token.text.clone();
-        held.insert(source.id.clone(), token);
+        *held = Some(token);
         Ok(text)
     }
 }
@@ -150,7 +155,9 @@ async fn ask(
             // RFC 6749 section 5.2: 400 and 401 are about the credentials.
             _ => ErrorKind::Auth,
         };
-        let words = words_of(&body).map(|words| format!(": {words}")).unwrap_or_default();
+        let words = words_of(&scrubber.scrub_bytes(&body))
+            .map(|words| format!(": {words}"))
+            .unwrap_or_default();
         return Err(failed(kind, format!("HTTP {}{words}", status.as_u16())));
     }
     let granted: Granted = serde_json::from_slice(&body).map_err(|_| {

@@ -4,12 +4,20 @@
 //! parameter store (`GetParameter`) where the name starts with `/`. Two requests that `object_store`'s
 //! signer can sign do not need two SDKs. Deliberately absent: writing any.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use daymark_plan::Environment;
 use serde_json::{Value, json};
 
 use crate::store::signer;
 use crate::words::message_of;
+
+/// How long is waited before it is asked again ...
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// ... and at most; three times as long each time.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// A secret. `NAME#FIELD` is a member of one that is JSON, as the console makes them.
 pub(crate) async fn secret(name: &str, environment: &Environment) -> Result<String, String> {
@@ -28,16 +36,31 @@ pub(crate) async fn secret(name: &str, environment: &Environment) -> Result<Stri
     let url = endpoint(service, &signer.region, environment);
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
     let body = Bytes::from(question.to_string());
-    let sent = signer.send("POST", &format!("{url}/"), service, &headers, body).await;
-    let (status, text) = sent.map_err(|error| format!("no answer of {shown}: {error}"))?;
-    let found: Value = serde_json::from_str(&text).unwrap_or_default();
-    if status != 200 {
-        // `{"__type": "ResourceNotFoundException", "message": "..."}`; it does not hold the secret.
-        let kind = found["__type"].as_str().unwrap_or_default();
-        let kind = kind.rsplit('#').next().unwrap_or_default();
-        let words = message_of(text.as_bytes()).unwrap_or_default();
-        return Err(format!("{shown} answers HTTP {status} {kind} {words}").trim_end().to_owned());
-    }
+    let mut wait = FIRST_WAIT;
+    let found = loop {
+        let sent = signer.send("POST", &format!("{url}/"), service, &headers, body.clone()).await;
+        let (reason, passing) = match sent {
+            Err(error) => (format!("no answer of {shown}: {error}"), true),
+            Ok((status, text)) => {
+                let found: Value = serde_json::from_str(&text).unwrap_or_default();
+                if status == 200 {
+                    break found;
+                }
+                // `{"__type": "ResourceNotFoundException", "message": "..."}`; it does not hold the
+                // secret.
+                let kind = found["__type"].as_str().unwrap_or_default();
+                let kind = kind.rsplit('#').next().unwrap_or_default();
+                let words = message_of(text.as_bytes()).unwrap_or_default();
+                let reason = format!("{shown} answers HTTP {status} {kind} {words}");
+                (reason.trim_end().to_owned(), status >= 500 || kind.contains("Throttling"))
+            }
+        };
+        if !passing || wait > LAST_WAIT {
+            return Err(reason);
+        }
+        tokio::time::sleep(wait).await;
+        wait *= 3;
+    };
     let value = found.pointer(answer).and_then(Value::as_str);
     let value = value.ok_or_else(|| format!("{shown} has it in another form than text"))?;
     let Some(field) = field else { return Ok(value.to_owned()) };

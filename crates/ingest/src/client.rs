@@ -28,8 +28,7 @@ struct ClientKind {
     /// May hold a password, and is shown nowhere.
     proxy: Option<Shown>,
     ca_file: Option<PathBuf>,
-    /// A source that keeps cookies keeps them to itself.
-    cookies_of: Option<SourceId>,
+    cookies: bool,
 }
 
 /// A text that is not shown.
@@ -68,12 +67,16 @@ impl Clients {
         let kind = ClientKind {
             connect_timeout: request.connect_timeout,
             read_timeout: request.read_timeout,
-            secure: url.scheme() == "https" || matches!(source.auth, Auth::ClientCredentials(_)),
+            secure: url.scheme() == "https" || asks_for_tokens_by_tls(&source.auth),
             loopback: is_loopback(url),
             proxy: proxy.map(Shown),
             ca_file: request.ca_file.clone(),
-            cookies_of: request.cookies.then(|| source_id.clone()),
+            cookies: request.cookies,
         };
+        if kind.cookies {
+            // Cookies live as long as a fetch: a request is a function of what the folder says.
+            return kind.build(source_id);
+        }
         // Whoever panicked with the lock left a map that is whole.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = made.get(&kind) {
@@ -94,7 +97,7 @@ impl ClientKind {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
-            .cookie_store(self.cookies_of.is_some())
+            .cookie_store(self.cookies)
             // They are followed in `send`, which knows what may go along.
             .redirect(redirect::Policy::none());
         let mut certificates = Vec::new();
@@ -127,6 +130,13 @@ impl ClientKind {
     }
 }
 
+fn asks_for_tokens_by_tls(auth: &Auth) -> bool {
+    match auth {
+        Auth::ClientCredentials(client) => !client.token_url.text().starts_with("http://"),
+        _ => false,
+    }
+}
+
 fn is_loopback(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -156,13 +166,19 @@ pub(crate) async fn send(
     loop {
         let answer = exchange(client, &outgoing, limits, clock, store, progress).await?;
         if let Some(to) = answer.leads_to(&redirects) {
+            let status = answer.status.as_u16();
+            if outgoing.would_give_away(status, &to) {
+                return Err(given_away(status, &to).with(answer));
+            }
             redirects.left -= 1;
-            outgoing = outgoing.redirected(answer.status.as_u16(), to);
+            outgoing = outgoing.redirected(status, to);
             continue;
         }
+        // Secrets go before words are cut to a readable length.
         let words = match &answer.body {
             Some(body) if !answer.status.is_success() && body.len() <= SEARCHED => {
-                body.read().await.ok().and_then(|body| words_of(&body))
+                let body = body.read().await.ok();
+                body.and_then(|body| words_of(&outgoing.scrubber().scrub_bytes(&body)))
             }
             _ => None,
         };
@@ -219,6 +235,14 @@ async fn exchange(
     }
     answer.body = Some(spool.finish().await.map_err(|error| not_put_aside(&error))?);
     Ok(answer)
+}
+
+fn given_away(status: u16, to: &Url) -> Failure {
+    let to = to.origin().ascii_serialization();
+    let message = format!(
+        "HTTP {status}: it redirects a body that holds a secret to `{to}`, which is not followed"
+    );
+    Failure::new(ErrorKind::BadStatus, message)
 }
 
 fn not_put_aside(error: &std::io::Error) -> Failure {

@@ -28,6 +28,7 @@ use crate::manifest::StoredManifest;
 use crate::pages::{After, PageBrought, Pager};
 use crate::rate::Limits;
 use crate::request::Outgoing;
+use crate::scrub::Scrubber;
 use crate::secrets;
 use crate::store::RawStore;
 use crate::verify::{Looked, Refusal, enough, look_into};
@@ -274,12 +275,14 @@ impl Ingest {
         let (mut pager, mut next) =
             Pager::new(&source.pagination, &source.request.redirect_hosts, outgoing);
         let mut collected = Collected::new(source, entity, order, cursor, next.shown());
+        let mut scrubber = Scrubber::default();
         loop {
             let asked = self.ask(&client, source, &next, &values, watch).await;
             clocks_agree(&source.id, asked.answer.as_ref())?;
+            scrubber.add_all(&asked.scrubber);
             collected.attempts(pager.number(), asked.attempts);
             if let Some(answer) = &asked.answer {
-                collected.answer(answer);
+                collected.answer(answer, &scrubber);
             }
             let (refusal, answer) = (asked.refusal, asked.answer);
             let mut looked = Looked { refusal, ..Looked::default() };
@@ -287,7 +290,7 @@ impl Ingest {
             if let Some(answer) = &answer
                 && looked.refusal.is_none()
             {
-                looked = self.look_at(source, answer).await?;
+                looked = self.look_at(source, answer, &scrubber).await?;
                 after = match after_page(&mut looked, &mut pager, answer) {
                     Ok(after) => after,
                     Err(message) => {
@@ -296,9 +299,9 @@ impl Ingest {
                     }
                 };
             }
-            let page = Kept { number: pager_page(source, &pager, &after), url: next.shown_url() };
-            self.keep_page(&mut collected, page, answer.as_ref(), looked, &|text| next.scrub(text))
-                .await?;
+            let url = scrubber.scrub(&next.shown_url());
+            let page = Kept { number: pager_page(source, &pager, &after), url };
+            self.keep_page(&mut collected, page, answer.as_ref(), looked, &scrubber).await?;
             match after {
                 After::Page(page) if !collected.is_refused() => next = *page,
                 _ => break,
@@ -308,7 +311,8 @@ impl Ingest {
         if !collected.is_refused()
             && let Some(message) = enough(&source.expect, collected.rows())
         {
-            collected.refuse(Refusal { kind: ErrorKind::Refused, message: next.scrub(&message) });
+            let message = scrubber.scrub(&message);
+            collected.refuse(Refusal { kind: ErrorKind::Refused, message });
         }
         self.keep(collected, prepared).await
     }
@@ -318,6 +322,7 @@ impl Ingest {
         &self,
         source: &Source,
         answer: &Answer,
+        scrubber: &Scrubber,
     ) -> Result<Looked, IngestError> {
         let Some(spooled) = &answer.body else { return Ok(Looked::default()) };
         let mib = u32::try_from(spooled.len() >> 20).unwrap_or(u32::MAX).saturating_add(1);
@@ -327,8 +332,11 @@ impl Ingest {
         let (rows, expect) = (source.rows.clone(), source.expect.clone());
         let incremental = source.incremental.clone();
         let content_type = answer.content_type().map(str::to_owned);
-        let looking =
-            move || look_into(&rows, &expect, incremental.as_ref(), content_type.as_deref(), &body);
+        let scrubber = scrubber.clone();
+        let looking = move || {
+            let content_type = content_type.as_deref();
+            look_into(&rows, &expect, incremental.as_ref(), content_type, &body, &scrubber)
+        };
         let looked = match tokio::task::spawn_blocking(looking).await {
             Ok(looked) => looked,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -374,19 +382,23 @@ impl Ingest {
         let back = i64::from(source.window.days) - 1;
         let first_day = data_date.checked_sub(back.days()).map_err(|e| wrong(e.to_string()))?;
         let (mut window_start, mut window_end) = (Moment::Date(first_day), Moment::Date(data_date));
+        let mut day_start = window_end.clone();
         let mut asked_for = None;
         if let Some(incremental) = &source.incremental {
             if incremental.cursor_type == CursorType::Timestamp {
                 let next_day = data_date.tomorrow().map_err(|error| wrong(error.to_string()))?;
                 window_start = Moment::Instant(midnight(first_day)?);
                 window_end = Moment::Instant(midnight(next_day)?);
+                day_start = Moment::Instant(midnight(data_date)?);
             }
             let dated = matches!(incremental.cursor_type, CursorType::Date | CursorType::Timestamp);
             asked_for = match cursor {
                 Some(cursor) => {
                     let moment = incremental.asked_for(cursor).map_err(wrong)?;
                     if dated {
-                        window_start = moment.clone();
+                        // A cursor can be ahead of the day, as a forecast's is: the window is never
+                        // turned round.
+                        window_start = earlier(&moment, &day_start).clone();
                     }
                     Some(moment)
                 }
@@ -399,7 +411,18 @@ impl Ingest {
             };
         }
         let entity = entity.map(|entity| source.entities.named(entity)).unwrap_or_default();
-        Ok(Values { data_date, window_start, window_end, cursor: asked_for, entity, secrets })
+        let zone = self.zone.clone();
+        let cursor = asked_for;
+        Ok(Values { data_date, window_start, window_end, cursor, entity, zone, secrets })
+    }
+}
+
+/// The earlier of two dates, or of two instants.
+fn earlier<'m>(a: &'m Moment, b: &'m Moment) -> &'m Moment {
+    match (a, b) {
+        (Moment::Date(first), Moment::Date(second)) if second < first => b,
+        (Moment::Instant(first), Moment::Instant(second)) if second < first => b,
+        _ => a,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::manifest::{
     StoredManifest,
 };
 use crate::request::PROGRAM;
+use crate::scrub::Scrubber;
 use crate::spool::Spooled;
 use crate::verify::{Looked, Refusal};
 
@@ -80,9 +81,10 @@ impl<'f> Collected<'f> {
     }
 
     /// Takes note of an answer.
-    pub(crate) fn answer(&mut self, answer: &Answer) {
+    pub(crate) fn answer(&mut self, answer: &Answer, scrubber: &Scrubber) {
         self.status = Some(answer.status.as_u16());
-        self.headers = answer.kept_headers();
+        let kept = answer.kept_headers().into_iter();
+        self.headers = kept.map(|(name, value)| (name, scrubber.scrub(&value))).collect();
     }
 
     pub(crate) fn is_refused(&self) -> bool {
@@ -147,7 +149,7 @@ impl Ingest {
         page: Kept,
         answer: Option<&Answer>,
         looked: Looked,
-        scrub: &(dyn Fn(&str) -> String + Sync),
+        scrubber: &Scrubber,
     ) -> Result<(), IngestError> {
         let rows = looked.rows.as_ref().map(|rows| rows.extracted + rows.rejected);
         if let Some(rows) = looked.rows {
@@ -156,7 +158,7 @@ impl Ingest {
         collected.move_cursor(looked.cursor);
         let accepted = looked.refusal.is_none();
         if let Some(Refusal { kind, message }) = looked.refusal {
-            collected.refuse(Refusal { kind, message: scrub(&message) });
+            collected.refuse(Refusal { kind, message: scrubber.scrub(&message) });
         }
         let Some(body) = answer.and_then(|answer| answer.body.as_ref()).filter(|b| b.len() > 0)
         else {

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use daymark_extract::{ExtractError, Scalar, scalars_at};
 use daymark_plan::{JsonPath, PageStyle, Pagination};
 use reqwest::header::{HeaderMap, LINK};
+use serde_json::Value;
 use url::Url;
 
 use crate::answer::may_follow;
@@ -64,14 +65,14 @@ impl<'s> Pager<'s> {
     ) -> (Self, Outgoing) {
         let first = match &pagination.style {
             PageStyle::Offset { parameter, limit_parameter, limit, start, in_body } => {
-                let mut first = outgoing.with(parameter, &start.to_string(), *in_body);
+                let mut first = outgoing.with(parameter, &(*start).into(), *in_body);
                 if let Some(limit_parameter) = limit_parameter {
-                    first = first.with(limit_parameter, &limit.to_string(), *in_body);
+                    first = first.with(limit_parameter, &(*limit).into(), *in_body);
                 }
                 first
             }
             PageStyle::Page { parameter, start, in_body } => {
-                outgoing.with(parameter, &start.to_string(), *in_body)
+                outgoing.with(parameter, &(*start).into(), *in_body)
             }
             PageStyle::None
             | PageStyle::Link
@@ -127,8 +128,10 @@ impl<'s> Pager<'s> {
             Some(path) => first_scalar(path, page.body),
             None => Ok(None),
         };
-        let more = scalar(&self.pagination.has_more)?;
-        if self.pagination.has_more.is_some() && !more.as_ref().is_some_and(is_true) {
+        // Where the response does not say, the other rules do: a page too much is asked for rather than
+        // one too few.
+        let more = scalar(&self.pagination.has_more)?.map(|more| is_true(&more));
+        if more == Some(false) {
             return Ok(None);
         }
         if let Some(total) = scalar(&self.pagination.total_rows)?.and_then(|total| whole(&total))
@@ -152,7 +155,9 @@ impl<'s> Pager<'s> {
                 None => None,
             },
             PageStyle::Cursor { path, parameter, in_body } => {
-                match word(first_scalar(path, page.body)?) {
+                let found = first_scalar(path, page.body)?;
+                let number = matches!(found, Some(Scalar::Number(_)));
+                match word(found) {
                     Some(cursor) => {
                         if !self.asked.insert(cursor.clone()) {
                             return Err(format!(
@@ -161,24 +166,27 @@ impl<'s> Pager<'s> {
                                 short(&cursor)
                             ));
                         }
-                        Some(self.first.clone().with(parameter, &cursor, *in_body))
+                        let as_number = || cursor.parse::<serde_json::Number>().ok();
+                        let value = Some(()).filter(|()| number).and_then(|()| as_number());
+                        let value = value.map_or_else(|| cursor.as_str().into(), Value::Number);
+                        Some(self.first.clone().with(parameter, &value, *in_body))
                     }
                     None => None,
                 }
             }
             PageStyle::Offset { parameter, limit, start, in_body, .. } => {
                 let offset = start + u64::from(self.number) * limit;
-                let next = || self.first.clone().with(parameter, &offset.to_string(), *in_body);
+                let next = || self.first.clone().with(parameter, &offset.into(), *in_body);
                 (page.rows > 0).then(next)
             }
             PageStyle::Page { parameter, start, in_body } => {
                 let number = start + u64::from(self.number);
-                let next = || self.first.clone().with(parameter, &number.to_string(), *in_body);
+                let next = || self.first.clone().with(parameter, &number.into(), *in_body);
                 (page.rows > 0).then(next)
             }
         };
         if next.is_none()
-            && more.is_some()
+            && more == Some(true)
             && matches!(
                 self.pagination.style,
                 PageStyle::Link | PageStyle::NextUrl { .. } | PageStyle::Cursor { .. }

@@ -24,6 +24,7 @@ use crate::history::{CursorPosition, History};
 use crate::manifest::{RowCounts, SentRequest};
 use crate::pages::{After, Pager};
 use crate::request::Outgoing;
+use crate::scrub::Scrubber;
 use crate::secrets;
 use crate::verify::{Looked, Refusal, enough};
 use crate::words::{chain, short};
@@ -192,16 +193,18 @@ impl Ingest {
         let client = self.clients.for_source(source, &outgoing.url, &values)?;
         let (mut pager, mut next) =
             Pager::new(&source.pagination, &source.request.redirect_hosts, outgoing);
+        let mut scrubber = Scrubber::default();
         loop {
             let watch = Stopwatch::default();
             let asked = self.ask(&client, source, &next, &values, &|e| watch.sees(&e)).await;
             let timing = watch.timing();
+            scrubber.add_all(&asked.scrubber);
             let page = pager.number();
             let answer = asked.answer;
             let mut looked = Looked { refusal: asked.refusal, ..Looked::default() };
             let came = looked.refusal.is_none();
             if let (Some(answer), true) = (&answer, came) {
-                looked = self.look_at(source, answer).await?;
+                looked = self.look_at(source, answer, &scrubber).await?;
                 if let Err(error) = clocks_agree(&source.id, Some(answer)) {
                     looked.refuse(error.kind(), daymark_plan::one_line(&error));
                 }
@@ -231,7 +234,7 @@ impl Ingest {
             {
                 looked.refuse(ErrorKind::Refused, message);
             }
-            let scrub = |text: &str| next.scrub(text);
+            let scrub = |text: &str| scrubber.scrub(text);
             let content_type = answer.as_ref().and_then(Answer::content_type);
             let found =
                 text.as_ref().map(|text| Found { content_type, text, more: more || page > 1 });

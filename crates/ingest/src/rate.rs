@@ -24,6 +24,9 @@ pub(crate) struct Limits {
 struct Limit {
     limiter: DefaultDirectRateLimiter,
     burst: u32,
+    /// How long it takes until one more call may be made.
+    #[cfg(test)]
+    cell: std::time::Duration,
 }
 
 impl Limits {
@@ -52,14 +55,21 @@ impl Limits {
 
 impl Limit {
     /// No stretch of `per` sees more than `calls`: what may come at once (a tenth, or one request of
-    /// the usual weight) and what is added during the stretch are `calls` together.
+    /// the usual weight) and what is added during the stretch are `calls` together. Of requests so heavy
+    /// that no two fit, there is one in each stretch.
     fn new(rate: Rate, weight: u32) -> Self {
         let burst = (rate.calls / 10).max(weight).clamp(1, rate.calls);
-        let refill = (rate.calls - burst).max(1);
+        let left = rate.calls - burst;
+        let refill = if left < burst { burst } else { left };
         let quota = Quota::with_period(rate.per / refill)
             .unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN))
             .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
-        Self { limiter: RateLimiter::direct(quota), burst }
+        Self {
+            limiter: RateLimiter::direct(quota),
+            burst,
+            #[cfg(test)]
+            cell: quota.replenish_interval(),
+        }
     }
 
     async fn wait(&self, weight: u32) {
@@ -92,7 +102,9 @@ fn open_meteo(url: &Url) -> u32 {
     for (name, value) in url.query_pairs() {
         let count = u32::try_from(value.split(',').count()).unwrap_or(u32::MAX);
         match name.as_ref() {
-            "hourly" | "daily" | "current" | "minutely_15" => variables += count,
+            "hourly" | "daily" | "weekly" | "monthly" | "current" | "minutely_15" => {
+                variables += count;
+            }
             "models" => models = count,
             "latitude" => locations = count,
             "past_days" => past = value.parse().unwrap_or(0),
@@ -139,10 +151,23 @@ mod tests {
 
     #[test]
     fn no_stretch_sees_more_than_its_calls() {
-        for (calls, weight) in [(600, 1), (600, 261), (10, 1), (1, 1), (5, 50)] {
-            let per = std::time::Duration::from_mins(1);
+        let per = std::time::Duration::from_mins(1);
+        for (calls, weight, fits) in [
+            (600, 1, 600),
+            (600, 261, 2),
+            (10, 1, 10),
+            (1, 1, 1),
+            (5, 5, 1),
+            (10, 8, 1),
+            (10, 3, 3),
+        ] {
             let limit = Limit::new(Rate { calls, per }, weight);
-            assert!(limit.burst <= calls, "{calls} {weight}");
+            let refill = per.as_secs_f64() / limit.cell.as_secs_f64();
+            // What was there at its start and came during it, in whole requests.
+            let burst = f64::from(limit.burst);
+            let most = if refill <= burst { refill } else { burst + refill };
+            assert!(most <= f64::from(calls) + 1e-6, "{calls} {weight}: {most}");
+            assert!(most / f64::from(weight) > f64::from(fits) - 1.0, "{calls} {weight}: {most}");
         }
     }
 }

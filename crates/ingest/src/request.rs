@@ -139,21 +139,21 @@ impl Outgoing {
         }
     }
 
-    /// The same with a parameter set, in place of one of that name.
-    pub(crate) fn with(mut self, name: &str, value: &str, in_body: bool) -> Self {
+    /// The same with a parameter set, in place of one of that name. In a JSON body a number is a number
+    /// (`{"page": 2}`) and a text is a text, whatever it looks like.
+    pub(crate) fn with(mut self, name: &str, value: &Value, in_body: bool) -> Self {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         if !in_body {
-            set_query(&mut self.url, name, value);
+            set_query(&mut self.url, name, &text);
             return self;
         }
         match &mut self.content {
             Content::Json(Value::Object(members)) => {
-                // A number stays a number: `{"page": 2}`.
-                let value = value.parse::<u64>().map_or_else(|_| value.into(), Value::from);
-                members.insert(name.to_owned(), value);
+                members.insert(name.to_owned(), value.clone());
             }
             Content::Form(fields) => {
                 fields.retain(|(field, _)| field != name);
-                fields.push((name.to_owned(), value.to_owned()));
+                fields.push((name.to_owned(), text));
             }
             Content::Json(_) | Content::None => {}
         }
@@ -174,6 +174,15 @@ impl Outgoing {
         }
         self.scrubber.hide_named(&self.url, &self.headers);
         self
+    }
+
+    /// Whether a redirect of this status would take a body with a secret in it to another origin.
+    pub(crate) fn would_give_away(&self, status: u16, to: &Url) -> bool {
+        matches!(status, 307 | 308)
+            && to.origin() != self.url.origin()
+            && self.body().is_some_and(|body| {
+                self.shown().body.is_some_and(|shown| shown.as_bytes() != body.as_ref())
+            })
     }
 
     /// The request that a redirect asks for: a POST becomes a GET as browsers have it (RFC 9110 section
@@ -257,6 +266,11 @@ impl Outgoing {
     /// A text without the secrets of this request, which servers like to repeat.
     pub(crate) fn scrub(&self, text: &str) -> String {
         self.scrubber.scrub(text)
+    }
+
+    /// What hides the secrets of this request.
+    pub(crate) fn scrubber(&self) -> &Scrubber {
+        &self.scrubber
     }
 }
 
@@ -462,6 +476,7 @@ mod tests {
             window_end: window,
             cursor: None,
             entity: Vec::new(),
+            zone: jiff::tz::TimeZone::UTC,
             secrets: &found,
         };
         Outgoing::build(source, &values)
@@ -557,8 +572,10 @@ mod tests {
         assert!(!format!("{sent:?}").contains("hunter22"), "{sent:?}");
         let body = sent.body().unwrap();
         assert_eq!(body, r#"{"client_secret":"s3cr3t/key","list":["abc.def.ghi",5,1.5],"page":1}"#);
-        let next = sent.with("page", "2", true);
+        let next = sent.with("page", &2.into(), true);
         assert!(next.body().unwrap().ends_with(br#""page":2}"#));
+        let next = next.with("page", &"0012".into(), true);
+        assert!(next.body().unwrap().ends_with(br#""page":"0012"}"#));
     }
 
     #[test]

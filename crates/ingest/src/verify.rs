@@ -14,6 +14,7 @@ use daymark_plan::{Expect, Incremental, JsonPath, RowsSpec};
 use crate::error::ErrorKind;
 use crate::keys::Extension;
 use crate::manifest::{MAX_REJECTS, RowCounts};
+use crate::scrub::Scrubber;
 use crate::words::{chain, message_of, short};
 
 /// Why writing to a string cannot fail.
@@ -51,8 +52,38 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-/// Looks into the body of a successful answer.
+/// Looks into the body of a successful answer. Of a body that repeats a secret and is not taken as it
+/// is, words and rejected values are those of the same body without it: cut to a readable length they
+/// might show a piece that nobody would recognise.
 pub(crate) fn look_into(
+    rows: &RowsSpec,
+    expect: &Expect,
+    incremental: Option<&Incremental>,
+    content_type: Option<&str>,
+    body: &Bytes,
+    scrubber: &Scrubber,
+) -> Looked {
+    let mut looked = look(rows, expect, incremental, content_type, body);
+    let has_rejects = looked.rows.as_ref().is_some_and(|rows| rows.rejected > 0);
+    if looked.refusal.is_none() && !has_rejects {
+        return looked;
+    }
+    let shown = if looked.text.is_empty() { body } else { &looked.text };
+    let Cow::Owned(clean) = scrubber.scrub_bytes(shown) else { return looked };
+    let said = look(rows, expect, incremental, content_type, &clean.into());
+    if let Some(refusal) = &mut looked.refusal {
+        refusal.message = said.refusal.map_or_else(
+            || "it repeats a secret where it is not what was expected".to_owned(),
+            |said| said.message,
+        );
+    }
+    if let Some(rows) = &mut looked.rows {
+        rows.rejects = said.rows.map(|said| said.rejects).unwrap_or_default();
+    }
+    looked
+}
+
+fn look(
     rows: &RowsSpec,
     expect: &Expect,
     incremental: Option<&Incremental>,

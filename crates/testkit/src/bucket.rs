@@ -142,13 +142,13 @@ async fn send(port: u16, method: &str, target: &str, headers: &str, body: &str) 
     answer.split_once("\r\n\r\n").expect("a head ends").1.to_owned()
 }
 
-fn port(endpoint: &str) -> u16 {
+pub(crate) fn port(endpoint: &str) -> u16 {
     let port = endpoint.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok());
     port.expect("DAYMARK_TEST_S3 ends with a port")
 }
 
 #[expect(clippy::disallowed_methods, reason = "this variable is for tests only")]
-fn server() -> String {
+pub(crate) fn server() -> String {
     std::env::var("DAYMARK_TEST_S3").expect(
         "DAYMARK_TEST_S3 is the address of an S3 server; `scripts/with-s3.sh COMMAND` starts one and sets it",
     )

@@ -1,5 +1,6 @@
 //! For tests only: a fake REST server, recorded responses, databases per test.
 
+pub mod aws;
 pub mod bucket;
 pub mod database;
 pub mod proxy;

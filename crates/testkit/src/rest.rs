@@ -4,22 +4,27 @@
 //! and again. Out: those replies, byte for byte, and a record of every request. It is written on plain TCP rather than on
 //! a framework because half of its purpose is to misbehave: to cut a body, to close a connection
 //! without an answer, to be silent, to send a `Date` of its own or none. It also replays recorded
-//! exchanges to whoever asks what was asked then, however the question is spelt. Deliberately absent:
-//! keep-alive, TLS, chunked requests.
+//! exchanges to whoever asks what was asked then, however the question is spelt; it can speak TLS, with a
+//! certificate that nobody trusts who was not given it, and it can be asked as a proxy: a target is then
+//! a whole address. Deliberately absent: keep-alive, chunked requests, tunnels.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use url::Url;
 
 use crate::recorded::Exchange;
@@ -202,22 +207,60 @@ fn decoded(path: &str) -> String {
 pub struct RestServer {
     address: SocketAddr,
     script: Arc<Mutex<Script>>,
+    in_flight: Arc<InFlight>,
+    certificate: Option<String>,
     accepting: JoinHandle<()>,
+}
+
+/// How many requests are being answered, and how many were at most.
+#[derive(Debug, Default)]
+struct InFlight {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl RestServer {
     /// Starts a server on a free loopback port.
     pub async fn start() -> Self {
+        Self::listening(None).await
+    }
+
+    /// Starts a server that speaks TLS, with a certificate of its own for `127.0.0.1`.
+    pub async fn start_tls() -> Self {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])
+            .expect("a certificate can be made");
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a certificate goes with its key");
+        Self::listening(Some((TlsAcceptor::from(Arc::new(config)), made.cert.pem()))).await
+    }
+
+    async fn listening(tls: Option<(TlsAcceptor, String)>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free loopback port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let script = Arc::new(Mutex::new(Script::default()));
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&script)));
-        Self { address, script, accepting }
+        let (script, in_flight) = (Arc::<Mutex<Script>>::default(), Arc::<InFlight>::default());
+        let (acceptor, certificate) = tls.unzip();
+        let answering = (Arc::clone(&script), Arc::clone(&in_flight));
+        let accepting = tokio::spawn(accept(listener, acceptor, answering));
+        Self { address, script, in_flight, certificate, accepting }
     }
 
     /// The address of a path, such as `http://127.0.0.1:12345/v1/forecast`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
+    }
+
+    /// The certificate of a server that speaks TLS, in PEM.
+    pub fn certificate(&self) -> &str {
+        self.certificate.as_deref().expect("the server was started with TLS")
+    }
+
+    /// How many requests there were at once, at most.
+    pub fn most_at_once(&self) -> usize {
+        self.in_flight.most.load(Ordering::SeqCst)
     }
 
     /// The port.
@@ -265,21 +308,49 @@ fn lock(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
     script.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: TcpListener, script: Arc<Mutex<Script>>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    (script, in_flight): (Arc<Mutex<Script>>, Arc<InFlight>),
+) {
     // Dropped with this future, and the open connections with it.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let script = Arc::clone(&script);
+        let (script, in_flight, tls) = (Arc::clone(&script), Arc::clone(&in_flight), tls.clone());
         connections.spawn(async move {
-            // A client that goes away, because its time is up for example, is part of the tests.
-            serve(stream, &script).await.unwrap_or_default();
+            // A client that goes away, because its time is up or it does not trust the certificate, is
+            // part of the tests.
+            let served = match tls {
+                None => serve(stream, &script, &in_flight).await,
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => serve(stream, &script, &in_flight).await,
+                    Err(error) => Err(error),
+                },
+            };
+            served.unwrap_or_default();
         });
     }
 }
 
-async fn serve(stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()> {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    script: &Mutex<Script>,
+    in_flight: &InFlight,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
+    let now = in_flight.now.fetch_add(1, Ordering::SeqCst) + 1;
+    in_flight.most.fetch_max(now, Ordering::SeqCst);
+    let done = answer(&mut stream, request, script).await;
+    in_flight.now.fetch_sub(1, Ordering::SeqCst);
+    done
+}
+
+async fn answer(
+    stream: &mut (impl AsyncWrite + Unpin),
+    request: SeenRequest,
+    script: &Mutex<Script>,
+) -> std::io::Result<()> {
     let path = request.target.split('?').next().unwrap_or_default().to_owned();
     let reply = {
         let mut script = lock(script);
@@ -322,7 +393,9 @@ fn next_of(queue: &mut VecDeque<Reply>) -> Option<Reply> {
 }
 
 /// Reads up to the empty line that ends the head; `None` for a connection that says nothing.
-async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<SeenRequest>> {
+async fn read_request(
+    stream: &mut BufReader<impl AsyncRead + Unpin>,
+) -> std::io::Result<Option<SeenRequest>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);

@@ -27,8 +27,8 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         Some(date) => on_date(&plan, &sources, date, &clock)?,
         None => due.clone(),
     };
-    for warning in answers_of_now(&plan, &days, &due) {
-        output::to_stderr(&format!("warning: {warning}\n"));
+    if !arguments.as_of_now {
+        answer_for_their_days(&plan, &days, &due)?;
     }
     // A day that was asked for by name is a day by itself: what is new since is not part of it.
     let reach = if days == due { Reach::Forward } else { Reach::ByDay };
@@ -46,19 +46,39 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Days that are asked of sources whose API only answers as of now.
-fn answers_of_now(plan: &Plan, days: &[(SourceId, Date)], due: &[(SourceId, Date)]) -> Vec<String> {
-    let asked = days.iter().filter(|day| !due.contains(day));
-    let of_now = asked
-        .filter(|(id, _)| plan.source(id).is_some_and(|source| !source.answers_for_any_date()));
-    of_now
-        .map(|(id, date)| {
-            format!(
-                "`{id}` is not told a date, so its answer is as of now; it is kept as the answer for \
-                 {date} (`{{{{ data_date }}}}` in `[request]` tells it)"
-            )
-        })
-        .collect()
+/// Refuses days that the API of a source knows nothing of: one that is not told the day answers as of
+/// now, and its answer would stand in the raw store as that of another day.
+fn answer_for_their_days(
+    plan: &Plan,
+    days: &[(SourceId, Date)],
+    due: &[(SourceId, Date)],
+) -> Result<(), Failure> {
+    let of_now: Vec<&(SourceId, Date)> = days
+        .iter()
+        .filter(|day| !due.contains(day))
+        .filter(|(id, _)| plan.source(id).is_some_and(|source| !source.answers_for_any_date()))
+        .collect();
+    let Some((_, date)) = of_now.first() else { return Ok(()) };
+    let names: Vec<String> = of_now.iter().map(|(id, _)| format!("`{id}`")).collect();
+    let now: Vec<String> = due
+        .iter()
+        .filter(|(id, _)| of_now.iter().any(|(other, _)| other == id))
+        .map(|(id, date)| format!("`{id}` {date}"))
+        .collect();
+    let (are, answers) =
+        if names.len() == 1 { ("is", "its API answers") } else { ("are", "their APIs answer") };
+    Err(Failure::usage(
+        format!(
+            "{} {are} asked without a date, so {answers} as of now and not for {date}",
+            names.join(" and ")
+        ),
+        format!(
+            "write `{{{{ data_date }}}}` into `[request]` where the API takes a date; choose other sources with \
+             `--source`; leave `--date` away for the days that are due now ({}); or keep what the API \
+             answers now as the answer for {date}, with `--as-of-now`",
+            now.join(", ")
+        ),
+    ))
 }
 
 /// The sources named, or all.

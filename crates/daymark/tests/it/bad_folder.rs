@@ -90,6 +90,48 @@ async fn a_date_in_the_future_and_sources_that_are_not_there() {
     ");
 }
 
+/// Today's answer is not that of another day, and does not get its name by accident.
+#[tokio::test]
+async fn a_day_that_the_api_is_not_asked_about() {
+    let world = World::answering(Kind::Embedded).await;
+    let said = refused(&world, &["run", "--date", "2026-03-02"]).await;
+    let (error, hint) = said.split_once('\n').unwrap();
+    assert_eq!(
+        error,
+        "error: `sp500` and `weather` are asked without a date, so their APIs answer as of now and not for \
+         2026-03-02"
+    );
+    let start = "hint: write `{{ data_date }}` into `[request]` where the API takes a date; choose other \
+                 sources with `--source`; leave `--date` away for the days that are due now (`sp500` 20";
+    assert!(hint.starts_with(start), "{hint}");
+    let end =
+        "); or keep what the API answers now as the answer for 2026-03-02, with `--as-of-now`\n";
+    assert!(hint.ends_with(end), "{hint}");
+    let said = refused(&world, &["run", "--date", "2026-03-02", "--source", "weather"]).await;
+    let error = "error: `weather` is asked without a date, so its API answers as of now and not for \
+                 2026-03-02\n";
+    assert!(said.starts_with(error), "{said}");
+    assert!(world.api.requests().is_empty());
+    assert!(world.stored("manifests/weather").is_empty());
+    let said = refused(&world, &["run", "--as-of-now"]).await;
+    assert!(said.contains("--date <DATE>"), "{said}");
+
+    // Told the day, the API is asked about it.
+    world.edit("sources/weather.toml", "\npast_days = 2\n", "\nstart_date = \"{{ data_date }}\"\n");
+    let told =
+        world.daymark(&["run", "--json", "--date", "2026-03-02", "--source", "weather"]).await;
+    told.expect_code(0);
+    let asked = world.api.requests().remove(0).target;
+    assert!(asked.ends_with("&start_date=2026-03-02"), "{asked}");
+    // The day that is due may be named: it is what an answer as of now is for.
+    world.edit("sources/weather.toml", "start_date = \"{{ data_date }}\"", "past_days = 2");
+    let due = world.daymark(&["run", "--json", "--source", "weather"]).await;
+    due.expect_code(0);
+    let due = due.json()["sources"][0]["data_date"].as_str().unwrap().to_owned();
+    let named = world.daymark(&["run", "--json", "--date", &due, "--source", "weather"]).await;
+    named.expect_code(0);
+}
+
 #[tokio::test]
 async fn addresses_that_are_not_understood_are_not_repeated_with_their_passwords() {
     let world = World::new(Kind::Embedded).await;

@@ -296,7 +296,9 @@ async fn a_database_that_is_away_costs_nothing(kind: Kind) {
     let world = World::answering(kind).await;
     let (_closed, port) = closed_port();
     let away = format!("postgres://u:sekret@127.0.0.1:{port}/x?password=sekret");
-    for arguments in [&["run", "--date", "2026-03-02"][..], &["status"], &["sql", "select 1"]] {
+    for arguments in
+        [&["run", "--as-of-now", "--date", "2026-03-02"][..], &["status"], &["sql", "select 1"]]
+    {
         let mut command = world.command(arguments);
         let done = run_to_end(command.env("DAYMARK_DATABASE_URL", &away)).await;
         assert_no_database(&done, port);
@@ -331,7 +333,7 @@ async fn a_raw_store_that_cannot_be_written_fails_the_days(kind: Kind) {
     let file = world.folder.join("README");
     fs::write(&file, "a file").unwrap();
     let url = format!("file:{}/raw", file.display());
-    let mut command = world.command(&["run", "--json", "--date", "2026-03-03"]);
+    let mut command = world.command(&["run", "--json", "--as-of-now", "--date", "2026-03-03"]);
     let report = Report::of(&run_to_end(command.env("DAYMARK_RAW_URL", &url)).await);
     assert_eq!(report.code, 1);
     let reason = format!(
@@ -362,7 +364,7 @@ async fn an_embedded_database_that_another_process_holds() {
     let lock = File::create(format!("{directory}/host.lock")).unwrap();
     lock.lock().unwrap();
 
-    let done = world.daymark(&["run", "--date", "2026-03-02"]).await;
+    let done = world.daymark(&["run", "--as-of-now", "--date", "2026-03-02"]).await;
     done.expect_code(1);
     let error = format!(
         "error: the embedded database in `{directory}` is open in another process\n\

@@ -19,7 +19,17 @@ async fn help_names_every_option() {
     let commands: [(&str, &[&str]); 11] = [
         ("init", &["DIR", "reference pipeline"]),
         ("validate", &["--pipeline", "DAYMARK_PIPELINE", "--json", "ALL problems"]),
-        ("run", &["--pipeline", "--date", "--source", "--json", "Sources are independent"]),
+        (
+            "run",
+            &[
+                "--pipeline",
+                "--date",
+                "--as-of-now",
+                "--source",
+                "--json",
+                "Sources are independent",
+            ],
+        ),
         ("up", &["--pipeline", "--listen", "catch-up"]),
         ("status", &["--pipeline", "--days", "--json", "daymark up"]),
         ("sql", &["QUERY", "--pipeline", "--json", "--csv", "read-only"]),

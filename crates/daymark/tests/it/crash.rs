@@ -19,7 +19,7 @@ async fn a_run_that_is_killed_while_it_publishes_is_published_by_the_next(kind: 
         "from raw_weather",
         "from raw_weather cross join (select pg_sleep(60)) as slow",
     );
-    let mut killed = world.start(&["run", "--date", "2026-03-02"]);
+    let mut killed = world.start(&["run", "--as-of-now", "--date", "2026-03-02"]);
     killed.reports("publish: staging weather 2026-03-02 for `weather_daily`").await;
     killed.kill().await;
 

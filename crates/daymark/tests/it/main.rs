@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod raw;
 mod recorded;
+mod secrets;
 mod twice;
 mod up;
 mod world;

@@ -20,7 +20,7 @@ on_both_databases! {
 /// tables, one publishes what another fetched, and each reports its own day as published.
 async fn runs_at_the_same_time_all_succeed(kind: Kind) {
     let world = World::answering(kind).await;
-    let arguments = ["run", "--json", "--date", "2026-03-02"];
+    let arguments = ["run", "--json", "--as-of-now", "--date", "2026-03-02"];
     let runs = futures::future::join_all((0..3).map(|_| world.daymark(&arguments))).await;
     for done in &runs {
         let report = Report::of(done);
@@ -62,7 +62,8 @@ async fn everything_twice_is_the_same_as_once(kind: Kind) {
 
     // In pieces, and for another day that brings the same rows.
     for source in ["sp500", "weather"] {
-        let arguments = ["run", "--json", "--date", "2026-03-03", "--source", source];
+        let arguments =
+            ["run", "--json", "--as-of-now", "--date", "2026-03-03", "--source", source];
         let piece = Report::of(&world.daymark(&arguments).await);
         assert_eq!(piece.code, 0);
         assert_eq!(piece.json["sources"].as_array().unwrap().len(), 1, "{}", piece.json);
@@ -91,7 +92,7 @@ async fn a_response_that_is_published_late_does_not_win(kind: Kind) {
         let days = [&[("2026-03-01", Some(maximum), None, None)], extra].concat();
         Reply::json(Weather(&days).body())
     };
-    let arguments = ["run", "--json", "--date", "2026-03-02", "--source", "weather"];
+    let arguments = ["run", "--json", "--as-of-now", "--date", "2026-03-02", "--source", "weather"];
 
     world.api.only(WEATHER, saying(1.0, &[]));
     assert_eq!(world.daymark(&arguments).await.code, Some(0));

@@ -178,7 +178,7 @@ async fn a_second_signal_does_not_wait_for_a_guest() {
         "from raw_weather",
         "from raw_weather cross join (select pg_sleep(600)) as slow",
     );
-    let mut guest = world.start(&["run", "--date", "2026-03-02"]);
+    let mut guest = world.start(&["run", "--as-of-now", "--date", "2026-03-02"]);
     guest.reports("publish: staging weather 2026-03-02 for `weather_daily`").await;
     up.signal("INT").await;
     up.reports(SOFTLY).await;

@@ -113,7 +113,7 @@ impl World {
 
     /// One run for a date, as JSON.
     pub(crate) async fn run(&self, date: &str) -> Report {
-        Report::of(&self.daymark(&["run", "--json", "--date", date]).await)
+        Report::of(&self.daymark(&["run", "--json", "--as-of-now", "--date", date]).await)
     }
 
     /// The rows of a query.

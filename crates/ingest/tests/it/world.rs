@@ -6,14 +6,45 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use daymark_ingest::{
-    FetchEvent, FetchOrder, Ingest, IngestError, Manifest, RawStore, Reach, StoredManifest,
+    FetchEvent, FetchOrder, Fetched, Ingest, IngestError, Manifest, RawStore, Reach, StoredManifest,
 };
-use daymark_plan::{Clock, Environment, RawUrl, Source};
-use daymark_testkit::rest::RestServer;
+use daymark_plan::{Clock, Environment, PlanError, RawUrl, Source};
+use daymark_testkit::rest::{Reply, RestServer};
 use jiff::Timestamp;
-use jiff::civil::date;
+use jiff::civil::{Date, date};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+/// The end of a source whose answers are `{"rows": [{"at": ...}]}`.
+pub(crate) const ROWS: &str = r#"
+[retry]
+base_seconds = 0.001
+[rows]
+layout = "records"
+at = "$.rows"
+[rows.fields]
+at = { path = "at", type = "text" }
+"#;
+
+/// Such an answer, with more members.
+pub(crate) fn rows(at: &[&str], more: &str) -> Reply {
+    let rows: Vec<String> = at.iter().map(|at| format!(r#"{{"at":"{at}"}}"#)).collect();
+    Reply::json(format!(r#"{{"rows":[{}]{more}}}"#, rows.join(",")))
+}
+
+/// What a fetch of a day is for, by hand.
+pub(crate) fn order(data_date: Date, reach: Reach) -> FetchOrder {
+    FetchOrder { data_date, scheduled_at: None, run_id: Uuid::nil(), reach }
+}
+
+/// So many entities `e0`, `e1`, ...
+pub(crate) fn entities(count: usize) -> String {
+    let mut text = String::new();
+    for number in 0..count {
+        writeln!(text, "[[entity]]\nid = \"e{number}\"").unwrap();
+    }
+    text
+}
 
 /// The path the source asks.
 pub(crate) const PATH: &str = "/v1/forecast";
@@ -77,6 +108,51 @@ impl World {
         fs::write(folder.join("sources/weather.toml"), text).unwrap();
         let plan = daymark_plan::load(&folder, &Environment::default()).unwrap();
         plan.sources.into_iter().next().unwrap()
+    }
+
+    /// A source from all of its text but its id; `{api}` stands for the address of the API. Other files
+    /// of the folder are given with their names.
+    pub(crate) fn source_of(&self, text: &str, files: &[(&str, &str)]) -> Source {
+        self.plan_of(text, files).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// The same, or what is wrong with it.
+    pub(crate) fn plan_of(&self, text: &str, files: &[(&str, &str)]) -> Result<Source, PlanError> {
+        let folder = self.folder.path().join("pipeline");
+        fs::create_dir_all(folder.join("sources")).unwrap();
+        let main = "name = \"test\"\ntime_zone = \"UTC\"\nschedule = \"cron(0 8 * * ? *)\"\n";
+        fs::write(folder.join("daymark.toml"), main).unwrap();
+        for (name, text) in files {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let text = text.replace("{api}", &self.api.url(""));
+        fs::write(folder.join("sources/s.toml"), format!("id = \"s\"\n{text}")).unwrap();
+        let plan = daymark_plan::load(&folder, &Environment::default())?;
+        Ok(plan.sources.into_iter().next().unwrap())
+    }
+
+    /// A fetch of a day by itself.
+    pub(crate) async fn fetch_day(&self, source: &Source, data_date: Date) -> Manifest {
+        let order = order(data_date, Reach::ByDay);
+        self.ingest.fetch(source, &order, &|_| {}).await.unwrap().manifest
+    }
+
+    /// One fetch of every entity.
+    pub(crate) async fn fetch_all(&self, source: &Source) -> Vec<Fetched> {
+        let order = order(date(2026, 11, 23), Reach::Forward);
+        self.ingest.fetch_all(source, &order, &|_| true, &|_| {}).await.unwrap()
+    }
+
+    /// What was asked for, in order.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.api.requests().into_iter().map(|request| request.target).collect()
+    }
+
+    /// The same world with these variables.
+    pub(crate) fn with_environment(mut self, variables: &[(&'static str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        self.ingest = self.ingest.with_environment(Environment::of(variables));
+        self
     }
 
     /// The source as most tests want it.
@@ -185,6 +261,25 @@ fn files_below(folder: &Path, found: &mut dyn FnMut(&Path)) {
     }
 }
 
+/// A body in one raw block of Zstandard (RFC 8878).
+pub(crate) fn zstandard(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap();
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+    frame.extend(length.to_le_bytes());
+    frame.extend(&((length << 3) | 1).to_le_bytes()[..3]);
+    frame.extend(body);
+    frame
+}
+
+/// A body in one uncompressed block of Brotli (RFC 7932).
+pub(crate) fn brotli(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap();
+    let mut stream = (((length - 1) << 4) | (1 << 20)).to_le_bytes()[..3].to_vec();
+    stream.extend(body);
+    stream.push(3);
+    stream
+}
+
 /// A body in gzip (RFC 1952) without compression.
 pub(crate) fn gzipped(body: &[u8]) -> Vec<u8> {
     let mut gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -202,4 +297,12 @@ pub(crate) fn gzipped(body: &[u8]) -> Vec<u8> {
     gzip.extend((!crc).to_le_bytes());
     gzip.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
     gzip
+}
+
+/// A port that refuses connections for as long as the socket lives: bound, and not listened on.
+pub(crate) fn closed_port() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }

@@ -3,7 +3,7 @@
 //! In: the TOML table. Out: an [`Auth`] whose secrets are templates. Deliberately absent: asking for
 //! tokens, which is ingest's.
 
-use super::request::{address, secret, template};
+use super::request::{address, is_header_name, secret, template};
 use super::template::Template;
 use crate::problem::Problem;
 use crate::section::{Section, choose};
@@ -65,6 +65,25 @@ pub struct ClientCredentials {
 }
 
 impl Auth {
+    /// The header it is told in; none where it goes into the query or nowhere.
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Bearer { .. } | Self::Basic { .. } | Self::ClientCredentials(_) => {
+                Some("Authorization")
+            }
+            Self::ApiKey { name, place: KeyPlace::Header, .. } => Some(name),
+            Self::ApiKey { place: KeyPlace::Query, .. } | Self::None => None,
+        }
+    }
+
+    /// The parameter it is told in, when it goes into the query.
+    pub fn parameter(&self) -> Option<&str> {
+        match self {
+            Self::ApiKey { name, place: KeyPlace::Query, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// Every template of it.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let all = match self {
@@ -114,6 +133,12 @@ pub(super) fn read(section: Option<Section<'_>>, problems: &mut Vec<Problem>) ->
             let value = secret(&mut section, "value", problems);
             let places = [("header", KeyPlace::Header), ("query", KeyPlace::Query)];
             let place = choose(&mut section, "in", &places, Some(KeyPlace::Header), problems);
+            if let (Some(name), Some(KeyPlace::Header)) = (&name, place)
+                && !is_header_name(name)
+            {
+                let problem = section.problem("name", format!("`{name}` is no header's name"));
+                problems.push(problem.hint("accepted: letters, digits and `-`"));
+            }
             name.zip(value).zip(place).map(|((name, value), place)| Auth::ApiKey {
                 name,
                 value,

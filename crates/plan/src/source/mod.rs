@@ -220,13 +220,24 @@ pub(crate) fn read(
         supersede: supersede?,
     };
     check_templates(&source, problems);
+    check_auth(&source, problems);
     check_columns(&source, problems);
     check_bodies(&source, problems);
     Some(source)
 }
 
-/// What templates name must be there.
+/// What templates name must be there, and a cursor must go into the request.
 fn check_templates(source: &Source, problems: &mut Vec<Problem>) {
+    if let Some(incremental) = &source.incremental {
+        let dated = matches!(incremental.cursor_type, CursorType::Date | CursorType::Timestamp);
+        let carries =
+            |name: &Name| *name == Name::Cursor || (dated && matches!(name, Name::WindowStart));
+        if !source.request.templates().flat_map(Template::names).any(carries) {
+            let message = "`[incremental]` keeps a cursor that no request carries";
+            let hint = "write `{{ cursor }}` where the API takes it, such as in `request.query`";
+            problems.push(Problem::new(&source.file, 0, message).hint(hint));
+        }
+    }
     let mut report = |message: String, hint: String| {
         let problem = Problem::new(&source.file, 0, message).hint(hint);
         if !problems.contains(&problem) {
@@ -263,6 +274,18 @@ fn check_templates(source: &Source, problems: &mut Vec<Problem>) {
                 _ => {}
             }
         }
+        let instants = source
+            .incremental
+            .as_ref()
+            .is_some_and(|incremental| incremental.cursor_type == CursorType::Timestamp);
+        for name in template.moved_by_the_clock() {
+            if *name == Name::DataDate || (!instants && !matches!(name, Name::Entity(_))) {
+                report(
+                    format!("`{}` moves a date by hours, minutes or seconds", template.text()),
+                    "dates are moved by days: `d`, `w`, `mo`, `y`".to_owned(),
+                );
+            }
+        }
         let dated = source.incremental.as_ref().is_none_or(|incremental| {
             matches!(incremental.cursor_type, CursorType::Date | CursorType::Timestamp)
         });
@@ -277,6 +300,23 @@ fn check_templates(source: &Source, problems: &mut Vec<Problem>) {
                 );
             }
         }
+    }
+}
+
+/// Credentials stand in one place.
+fn check_auth(source: &Source, problems: &mut Vec<Problem>) {
+    let names = |header: bool| {
+        let pairs = if header { &source.request.headers } else { &source.request.query };
+        pairs.iter().map(|(name, _)| name.as_str())
+    };
+    let twice = match (source.auth.header(), source.auth.parameter()) {
+        (Some(header), _) => names(true).find(|name| name.eq_ignore_ascii_case(header)),
+        (None, Some(parameter)) => names(false).find(|name| *name == parameter),
+        (None, None) => None,
+    };
+    if let Some(name) = twice {
+        let message = format!("`{name}` stands in `[request]` and comes from `[auth]`");
+        problems.push(Problem::new(&source.file, 0, message).hint("take one of them away"));
     }
 }
 

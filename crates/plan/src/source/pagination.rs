@@ -87,6 +87,7 @@ impl Pagination {
 
 #[derive(Clone, Copy)]
 enum Kind {
+    None,
     Link,
     NextUrl,
     Cursor,
@@ -101,6 +102,7 @@ pub(super) fn read(
 ) -> Option<Pagination> {
     let Some(mut section) = section else { return Some(Pagination::NONE) };
     let kinds = [
+        ("none", Kind::None),
         ("link", Kind::Link),
         ("next_url", Kind::NextUrl),
         ("cursor", Kind::Cursor),
@@ -117,6 +119,7 @@ pub(super) fn read(
     let style =
         match kind {
             None => None,
+            Some(Kind::None) => Some(PageStyle::None),
             Some(Kind::Link) => Some(PageStyle::Link),
             Some(Kind::NextUrl) => required_path(&mut section, "path", problems)
                 .map(|path| PageStyle::NextUrl { path }),

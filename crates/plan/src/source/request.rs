@@ -130,9 +130,21 @@ const SECRET_NAMES: [&str; 12] = [
     "pass",
 ];
 
-/// Endings of names whose values are secrets (`x-api-key`, `access_token`, `client_secret`).
-const SECRET_ENDINGS: [&str; 6] =
-    ["apikey", "accesskey", "secret", "password", "accesstoken", "authtoken"];
+/// Endings of names whose values are secrets (`x-api-key`, `access_token`, `client_secret`,
+/// `Ocp-Apim-Subscription-Key`, `PRIVATE-TOKEN`). Not every token is one: `page_token` is none.
+const SECRET_ENDINGS: [&str; 11] = [
+    "apikey",
+    "accesskey",
+    "subscriptionkey",
+    "registrationkey",
+    "functionskey",
+    "secret",
+    "password",
+    "accesstoken",
+    "authtoken",
+    "apitoken",
+    "privatetoken",
+];
 
 /// Whether what a parameter or header of this name holds is a secret.
 pub fn is_secret_name(name: &str) -> bool {
@@ -140,6 +152,12 @@ pub fn is_secret_name(name: &str) -> bool {
         name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase();
     SECRET_NAMES.contains(&plain.as_str())
         || SECRET_ENDINGS.iter().any(|ending| plain.ends_with(ending))
+}
+
+/// Whether a header can have this name (RFC 9110 section 5.1).
+pub(super) fn is_header_name(name: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(token)
 }
 
 /// A template that must not hold its secret in plain words.
@@ -203,12 +221,7 @@ pub(super) fn read(
     let query = templates(&mut section, "query", problems);
     let headers = templates(&mut section, "headers", problems);
     for (name, value) in &headers {
-        // RFC 9110, sections 5.1 and 5.5: a token, and visible text.
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty()
-            || !name.bytes().all(token)
-            || value.text().bytes().any(|byte| byte.is_ascii_control())
-        {
+        if !is_header_name(name) || value.text().bytes().any(|byte| byte.is_ascii_control()) {
             // The value may be a secret, so it is not repeated.
             let problem =
                 section.problem("headers", format!("`{name}` is not a header that can be sent"));
@@ -249,11 +262,7 @@ pub(super) fn read(
     }
     let proxy = section.optional_string("proxy", problems).and_then(|text| {
         let proxy = template(&section, "proxy", &text, problems)?;
-        if !proxy.starts_with_secret() && url::Url::parse(&proxy.sample()).is_err() {
-            let problem = section.problem("proxy", "`request.proxy` is not an address");
-            problems.push(problem.hint("such as `http://proxy.example.com:3128`"));
-        }
-        Some(proxy)
+        address(&section, "proxy", &proxy, problems).then_some(proxy)
     });
     let ca_file = section.optional_string("ca_file", problems).map(|file| {
         let path = root.join(&file);
@@ -309,6 +318,10 @@ pub(super) fn address(
                 return false;
             }
             true
+        }
+        Ok(url) if matches!(url.scheme(), "http" | "https") => {
+            problems.push(section.problem(key, format!("`{key}` names no host")));
+            false
         }
         Ok(url) => {
             let message = format!("`{key}` has the scheme `{}`", url.scheme());

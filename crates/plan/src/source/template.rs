@@ -7,6 +7,7 @@
 //! {{ VALUE [+|- SPAN] [| format("STRFTIME")] }}
 //! VALUE  data_date | window.start | window.end | cursor | entity.NAME
 //! SPAN   7d, 1w, 1mo, 1y; of instants also 12h, 30min, 10s
+//! STRFTIME          of a date that asks for a time or a zone: its midnight in the pipeline's zone
 //! ${NAME}           the environment variable NAME, a secret
 //! secret://NAME     as the whole text: AWS Secrets Manager or SSM, a secret
 //! ```
@@ -98,6 +99,8 @@ pub struct Values<'v> {
     pub cursor: Option<Moment>,
     /// The entity's fields, `id` among them.
     pub entity: Vec<(&'v str, &'v str)>,
+    /// The pipeline's zone: where a date has its midnight.
+    pub zone: TimeZone,
     /// The secrets of the source.
     pub secrets: &'v Secrets,
 }
@@ -157,6 +160,11 @@ impl Template {
             }
             let part = Part::Secret(SecretRef::Stored(name.to_owned()));
             return Ok(Self { text: text.to_owned(), parts: vec![part] });
+        }
+        if text.contains("secret://") {
+            return Err(
+                "`secret://NAME` stands alone: it is the whole text or none of it".to_owned()
+            );
         }
         let mut parts = Vec::new();
         let mut rest = text;
@@ -226,7 +234,8 @@ impl Template {
     }
 
     /// The same with what `{{ }}` gives passed through `encode`, as an address needs it. What comes
-    /// out of `${ }` is not: it may be a whole address.
+    /// out of `${ }` is only behind a `?`, where it is a value; before it may be a whole address, or
+    /// a part of one with its slashes.
     pub fn render_with(
         &self,
         values: &Values<'_>,
@@ -237,6 +246,9 @@ impl Template {
             match part {
                 Part::Text(part) => text.push_str(part),
                 Part::Secret(name) => match values.secrets.get(name) {
+                    Some(secret) if text.contains('?') => {
+                        text.push_str(&encode(secret.to_owned()));
+                    }
                     Some(secret) => text.push_str(secret),
                     None => return Err(format!("`{name}` was not looked up")),
                 },
@@ -244,6 +256,16 @@ impl Template {
             }
         }
         Ok(text)
+    }
+
+    /// The values it moves by a span of the clock, which must then be instants.
+    pub(super) fn moved_by_the_clock(&self) -> impl Iterator<Item = &Name> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Value(expression) if expression.shift.is_some_and(Shift::of_the_clock) => {
+                Some(&expression.name)
+            }
+            _ => None,
+        })
     }
 
     /// The text with every value replaced by `x`: what can be checked before anything is known.
@@ -305,7 +327,7 @@ impl Expression {
         };
         match &self.format {
             None => Ok(moment.to_string()),
-            Some(format) => moment.formatted(format),
+            Some(format) => moment.formatted(format, &values.zone),
         }
     }
 }
@@ -386,15 +408,15 @@ impl Moment {
         }
     }
 
-    fn formatted(&self, format: &str) -> Result<String, String> {
+    /// An instant is written in UTC, a date as its midnight in the zone: `%s` of a day is when it begins.
+    fn formatted(&self, format: &str, zone: &TimeZone) -> Result<String, String> {
         let bad = |error: jiff::Error| format!("the format `{format}`: {error}");
-        match self {
-            Self::Date(date) => jiff::fmt::strtime::format(format, *date).map_err(bad),
-            Self::Instant(instant) => {
-                jiff::fmt::strtime::format(format, &instant.to_zoned(TimeZone::UTC)).map_err(bad)
-            }
-            Self::Text(text) => Err(format!("`{text}` is neither a date nor an instant")),
-        }
+        let zoned = match self {
+            Self::Date(date) => date.to_zoned(zone.clone()).map_err(bad)?,
+            Self::Instant(instant) => instant.to_zoned(TimeZone::UTC),
+            Self::Text(text) => return Err(format!("`{text}` is neither a date nor an instant")),
+        };
+        jiff::fmt::strtime::format(format, &zoned).map_err(bad)
     }
 }
 
@@ -407,7 +429,7 @@ fn parse_format(filter: &str) -> Result<String, String> {
     let quoted = |quote| inside.strip_prefix(quote)?.strip_suffix(quote);
     let format = quoted('"').or_else(|| quoted('\'')).ok_or_else(bad)?;
     // Tried on an instant, which has everything a format may ask for.
-    Moment::Instant(Timestamp::UNIX_EPOCH).formatted(format)?;
+    Moment::Instant(Timestamp::UNIX_EPOCH).formatted(format, &TimeZone::UTC)?;
     Ok(format.to_owned())
 }
 
@@ -430,6 +452,7 @@ mod tests {
             window_end: Moment::Date("2026-03-01".parse().unwrap()),
             cursor: Some(Moment::Text("42".to_owned())),
             entity: vec![("id", "dc"), ("name", "Washington & DC")],
+            zone: TimeZone::get("America/New_York").unwrap(),
             secrets: &secrets,
         };
         Template::parse(text)?.render(&values)
@@ -444,6 +467,7 @@ mod tests {
             "{{ data_date + 1y | format(\"%Y%m%d\") }}",
             "{{ window.start }} to {{ window.end }}",
             "{{ window.start + 45min | format('%s') }}",
+            "{{ data_date | format('%s %H:%M %Z') }}",
             "{{ cursor }}/{{ entity.id }}: {{ entity.name }}",
             "Bearer ${KEY}",
             "secret://prod/key",
@@ -458,6 +482,7 @@ mod tests {
         20270301
         2026-02-27T23:30:00Z to 2026-03-01
         1772237700
+        1772341200 00:00 EST
         42/dc: Washington & DC
         Bearer s3cret
         stored
@@ -472,11 +497,12 @@ mod tests {
             "{{ data_date - 7 }}",
             "{{ data_date - 7fortnights }}",
             "{{ data_date | upper }}",
-            "{{ data_date | format(\"%Q\") }}",
+            "{{ data_date | format(\"%!\") }}",
             "{{ data_date ",
             "${1X}",
             "${KEY",
             "secret://",
+            "Bearer secret://name",
             "{{ entity. }}",
             "{{ data_date - 5min }}",
             "{{ cursor - 1d }}",
@@ -490,11 +516,12 @@ mod tests {
         {{ data_date - 7 }}: `7` is not a span; accepted: such as 7d, 1w, 1mo, 1y, 12h, 30min
         {{ data_date - 7fortnights }}: `7fortnights` is not a span; accepted: such as 7d, 1w, 1mo, 1y, 12h, 30min
         {{ data_date | upper }}: `upper` is not a filter; accepted: format("%Y%m%d")
-        {{ data_date | format("%Q") }}: the format `%Q`: strftime formatting failed: %Q failed: requires IANA time zone identifier or time zone offset, but neither were present
+        {{ data_date | format("%!") }}: the format `%!`: strftime formatting failed: found unrecognized specifier directive `!`
         {{ data_date : a `}}` is missing
         ${1X}: `${1X}` is not the name of an environment variable
         ${KEY: a `}` is missing
         secret://: `secret://` takes a name of letters, digits and /_+=.@-#
+        Bearer secret://name: `secret://NAME` stands alone: it is the whole text or none of it
         {{ entity. }}: `entity.` is not known; accepted: data_date, window.start, window.end, cursor, entity.NAME
         {{ data_date - 5min }}: a date cannot be moved by `min`
         {{ cursor - 1d }}: `42` is neither a date nor an instant
@@ -517,9 +544,15 @@ mod tests {
             window_end: Moment::Date(date),
             cursor: None,
             entity: vec![("name", "a b")],
+            zone: TimeZone::UTC,
             secrets: &secrets,
         };
-        let text = template.render_with(&values, |value| value.replace(' ', "%20")).unwrap();
+        let encode = |value: String| value.replace(' ', "%20").replace('/', "%2F");
+        let text = template.render_with(&values, encode).unwrap();
         assert_eq!(text, "http://a.example/v1/a%20b?a=b");
+        // Behind the `?` a secret is a value, whatever stands in it.
+        let query = Template::parse("http://b.example/{{ entity.name }}?key=${KEY}").unwrap();
+        let text = query.render_with(&values, encode).unwrap();
+        assert_eq!(text, "http://b.example/a%20b?key=http:%2F%2Fa.example");
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 mod rows;
+mod sources;
 
 use daymark_plan::{Block, Calendar, ChartKind, DatabaseUrl, Environment, PlanError, RawUrl, load};
 use tempfile::TempDir;
