@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod failure;
 mod lifecycle;
+mod machine;
 mod output;
 mod run;
 mod schedule;
@@ -45,5 +46,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(arguments) => commands::status::status(&arguments).await,
         Command::Sql(arguments) => commands::sql::sql(&arguments).await,
         Command::Demo(arguments) => commands::demo::demo(&arguments).await,
+        Command::Doctor(arguments) => commands::doctor::doctor(&arguments).await,
+        Command::Infer(arguments) => commands::infer::infer(&arguments),
     }
 }

@@ -13,6 +13,7 @@ mod audit;
 mod auth;
 mod aws;
 mod client;
+pub mod doctor;
 mod error;
 mod fetch;
 mod history;
@@ -42,5 +43,5 @@ pub use manifest::{
     StoredManifest,
 };
 pub use retry::{Policy, policy};
-pub use store::{Finding, ObjectInfo, RawStore, Verdict};
+pub use store::{ObjectInfo, RawStore};
 pub use sync::{SyncReport, sync};

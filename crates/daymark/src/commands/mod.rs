@@ -4,6 +4,8 @@
 //! the stages themselves.
 
 pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod infer;
 pub(crate) mod init;
 pub(crate) mod run;
 pub(crate) mod sql;
