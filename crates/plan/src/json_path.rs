@@ -35,6 +35,7 @@ impl JsonPath {
     /// Parses a path. A text that does not start with `$` is relative to the place it is used at;
     /// that place itself is `@`.
     pub fn parse(text: &str) -> Result<Self, String> {
+        check_size(text)?;
         let from_root = text.starts_with('$');
         let relative = text.strip_prefix('@').unwrap_or(text);
         let absolute = if from_root {
@@ -81,6 +82,32 @@ impl JsonPath {
     pub fn query(&self) -> &serde_json_path::JsonPath {
         &self.query
     }
+}
+
+/// The longest path.
+const LONGEST: usize = 4096;
+/// How deep brackets may stand in one another: the parser behind this one takes a piece of the stack for
+/// each, and for each `!` too.
+const DEEPEST: usize = 64;
+
+/// Refuses a path that nobody writes and that the full parser could not take.
+fn check_size(text: &str) -> Result<(), String> {
+    if text.len() > LONGEST {
+        return Err(format!("it is longer than {LONGEST} bytes"));
+    }
+    let (mut depth, mut nots) = (0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth = depth.saturating_sub(1),
+            b'!' => nots += 1,
+            _ => {}
+        }
+        if depth > DEEPEST || nots > DEEPEST {
+            return Err(format!("it is nested deeper than {DEEPEST} brackets"));
+        }
+    }
+    Ok(())
 }
 
 /// The segments of a path that uses nothing but `.name`, `['name']`, `["name"]` without escapes,

@@ -16,13 +16,15 @@ async fn help_names_every_option() {
     let top = daymark(&["--help"]).await;
     top.expect_code(0);
     assert!(top.stdout.contains("0 done; 1 the run failed; 2 bad usage"), "{}", top.stdout);
-    let commands: [(&str, &[&str]); 7] = [
+    let commands: [(&str, &[&str]); 9] = [
         ("init", &["DIR", "reference pipeline"]),
         ("validate", &["--pipeline", "DAYMARK_PIPELINE", "--json", "ALL problems"]),
         ("run", &["--pipeline", "--date", "--source", "--json", "Sources are independent"]),
         ("up", &["--pipeline", "--listen", "catch-up"]),
         ("status", &["--pipeline", "--days", "--json", "daymark up"]),
         ("sql", &["QUERY", "--pipeline", "--json", "--csv", "read-only"]),
+        ("doctor", &["--pipeline", "--offline", "--json", "OK, WARN or FAIL"]),
+        ("infer", &["FILE", "--id", "--url", "--model", "expect.absent"]),
         ("demo", &["--exit", "--dir", "--days", "--listen", "--json"]),
     ];
     for (command, mentioned) in commands {

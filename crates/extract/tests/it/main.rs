@@ -6,6 +6,7 @@ mod decode;
 mod encodings;
 mod errors;
 mod families;
+mod fuzz;
 mod infer;
 mod keyed_and_grid;
 mod layouts;

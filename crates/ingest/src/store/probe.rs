@@ -9,7 +9,13 @@ use object_store::path::Path;
 use uuid::Uuid;
 
 use super::{Backend, Mode, RawStore};
-use crate::words::chain;
+use crate::words::{chain, innermost, short};
+
+/// An error and its causes; the innermost first, where the whole is too long for a line.
+fn reason(error: &object_store::Error) -> String {
+    let (whole, deepest) = (chain(error), innermost(error));
+    if whole.contains(&deepest) { whole } else { short(&format!("{deepest}: {whole}")) }
+}
 
 impl RawStore {
     /// Writes, reads, lists and removes an object of its own, and finds out what the store keeps to.
@@ -46,7 +52,7 @@ impl RawStore {
             Err(error) => {
                 findings.push(Finding::fail(
                     "store write",
-                    format!("`{self}` did not take `{key}`: {}", chain(&error)),
+                    format!("`{self}` did not take `{key}`: {}", reason(&error)),
                     "a folder must be writable by this user; a bucket needs s3:PutObject on its \
                      objects, and the bucket's name, region and endpoint must be right",
                 ));
