@@ -157,7 +157,8 @@ async fn a_bucket_is_tried_out_and_one_that_is_not_there_is_told() {
 
     let missing = run("nobody-made-this-bucket").await;
     missing.expect_code(1);
-    let (verdict, said, hint) = findings(&missing.json(), "store write").remove(0);
+    let json = missing.json();
+    let (verdict, said, hint) = findings(&json, "store write")[0];
     assert_eq!(verdict, "fail");
     assert!(said.contains("NoSuchBucket") && hint.contains("the bucket's name"), "{said} {hint}");
 }
