@@ -73,7 +73,7 @@ fn section(choices: &mut Choices<'_>) -> Option<RowsSpec> {
     }
     match layout {
         "grid" => {
-            text.push_str(choices.of(&["", "header = \"first_row\"\n", "header = \"$.a\"\n"]))
+            text.push_str(choices.of(&["", "header = \"first_row\"\n", "header = \"$.a\"\n"]));
         }
         "csv" => {
             text.push_str(choices.of(&["", "separator = \";\"\n", "separator = \"|\"\n"]));
@@ -190,7 +190,7 @@ fn read_whole(rows: &RowsSpec, body: &[u8]) -> Result<(), ExtractError> {
     Ok(())
 }
 
-/// Any bytes as JSON: what serde_json takes is taken, and paths find what its tree has.
+/// Any bytes as JSON: what `serde_json` takes is taken, and paths find what its tree has.
 pub(crate) fn json(data: &[u8]) {
     let data = &data[..data.len().min(LARGEST)];
     let every = JsonPath::parse("$..*").expect("a path");

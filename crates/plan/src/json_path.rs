@@ -86,25 +86,47 @@ impl JsonPath {
 
 /// The longest path.
 const LONGEST: usize = 4096;
-/// How deep brackets may stand in one another: the parser behind this one takes a piece of the stack for
-/// each, and for each `!` too.
-const DEEPEST: usize = 64;
+/// How deep filters and parentheses may stand in one another: the parser behind this one tries each several
+/// times over, and those in it again each time.
+const DEEPEST: usize = 5;
+/// How many `!` a path may have: each takes a piece of the parser's stack.
+const MOST_NOTS: usize = 64;
 
-/// Refuses a path that nobody writes and that the full parser could not take.
+/// Refuses a path that nobody writes and that would keep the full parser for ever.
 fn check_size(text: &str) -> Result<(), String> {
     if text.len() > LONGEST {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
-    let (mut depth, mut nots) = (0_usize, 0_usize);
-    for byte in text.bytes() {
-        match byte {
-            b'(' | b'[' => depth += 1,
-            b')' | b']' => depth = depth.saturating_sub(1),
-            b'!' => nots += 1,
+    // What is open: `true` for a filter or a parenthesis, `false` for a plain bracket.
+    let mut open: Vec<bool> = Vec::new();
+    let (mut nots, mut quote) = (0_usize, None);
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, quote) {
+            (b'\\', Some(_)) => drop(bytes.next()),
+            (_, Some(end)) if byte == end => quote = None,
+            (_, Some(_)) => {}
+            (b'\'' | b'"', None) => quote = Some(byte),
+            (b'(', None) => open.push(true),
+            (b'[', None) => {
+                while bytes.next_if(u8::is_ascii_whitespace).is_some() {}
+                open.push(bytes.peek() == Some(&b'?'));
+            }
+            (b'?', None) => {
+                // Also behind another selector: `[0, ?@.a]`.
+                if let Some(last) = open.last_mut() {
+                    *last = true;
+                }
+            }
+            (b')' | b']', None) => drop(open.pop()),
+            (b'!', None) => nots += 1,
             _ => {}
         }
-        if depth > DEEPEST || nots > DEEPEST {
-            return Err(format!("it is nested deeper than {DEEPEST} brackets"));
+        if open.iter().filter(|deep| **deep).count() > DEEPEST || open.len() > LONGEST / 64 {
+            return Err(format!("filters stand in one another more than {DEEPEST} deep"));
+        }
+        if nots > MOST_NOTS {
+            return Err(format!("it has more than {MOST_NOTS} `!`"));
         }
     }
     Ok(())
@@ -189,6 +211,18 @@ mod tests {
             assert_eq!((path.steps().unwrap(), path.is_from_root()), ([].as_slice(), false));
         }
         assert_eq!(JsonPath::parse("@.a").unwrap().steps().unwrap(), [name("a")]);
+    }
+
+    #[test]
+    fn filters_may_stand_in_one_another_five_deep() {
+        let nested = |depth| format!("$[?{}@.a{}]", "(".repeat(depth), ")".repeat(depth));
+        assert!(JsonPath::parse(&nested(4)).is_ok());
+        let refused = JsonPath::parse(&nested(5)).unwrap_err();
+        assert_eq!(refused, "filters stand in one another more than 5 deep");
+        // What is quoted is a name.
+        assert!(JsonPath::parse("$['((((((((!!']").is_ok());
+        assert!(JsonPath::parse(&format!("$[?{}@.a]", "!".repeat(65))).is_err());
+        assert!(JsonPath::parse(&".a".repeat(2049)).is_err());
     }
 
     #[test]

@@ -203,6 +203,19 @@ fn word(field_type: FieldType) -> &'static str {
     found.map_or("text", |(word, _)| word)
 }
 
+/// PostgreSQL's reserved words that APIs use for names.
+const RESERVED: [&str; 36] = [
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "both", "case", "cast",
+    "check", "column", "create", "default", "desc", "do", "else", "end", "for", "from", "grant",
+    "group", "in", "leading", "limit", "not", "offset", "on", "only", "or", "order", "table", "to",
+    "user", "when",
+];
+
+/// A column in SQL.
+fn in_sql(name: &str) -> String {
+    if RESERVED.contains(&name) { format!("\"{name}\"") } else { name.to_owned() }
+}
+
 /// A first model: the fields as they are, under the key they seem to have.
 pub(super) fn model(draft: &Draft, id: &str) -> String {
     let is_when = |field: &&FieldDraft| {
@@ -237,9 +250,10 @@ pub(super) fn model(draft: &Draft, id: &str) -> String {
         columns.push_str(&format!("{:width$} = \"{postgres}{not_null}\"\n", field.name));
     }
     let quoted: Vec<String> = key.iter().map(|name| string(name)).collect();
-    let names: Vec<&str> = draft.fields.iter().map(|field| field.name.as_str()).collect();
+    let names: Vec<String> = draft.fields.iter().map(|field| in_sql(&field.name)).collect();
     let selected = names.join(",\n       ");
-    let on = key.join(", ");
+    let on: Vec<String> = key.iter().map(|name| in_sql(name)).collect();
+    let on = on.join(", ");
     format!(
         "/* model\ntable = \"{id}_daily\"\nkey   = [{}]\n\n[columns]\n{columns}*/\n\
          select distinct on ({on})\n       _fetch_id, _fetch_row,\n       {selected}\n\

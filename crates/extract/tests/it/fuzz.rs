@@ -60,7 +60,7 @@ const SEEDS: [&[u8]; 13] = [
     b"\x00{\x00\"\x00a\x00\"\x00:\x001\x00}",
 ];
 
-/// SplitMix64: the same numbers every time.
+/// `SplitMix64`: the same numbers every time.
 struct Numbers(u64);
 
 impl Numbers {
@@ -162,6 +162,9 @@ fn what_was_found_once_stays_mended() {
     {
         targets::path(path.as_bytes());
     }
+    // Kept the parser of paths for minutes.
+    targets::path("$[*][?@.fY".repeat(30).as_bytes());
+    targets::path(format!("$[*]{}", "[?@.a".repeat(5)).as_bytes());
     targets::json(&b"[".repeat(60_000));
     targets::json(&b"{\"a\":".repeat(12_000));
     targets::infer(&b"[".repeat(8_000));

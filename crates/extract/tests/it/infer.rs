@@ -178,6 +178,13 @@ fn a_section_and_a_model_as_they_are_printed() {
     "#);
 }
 
+#[test]
+fn a_model_quotes_what_sql_reserves() {
+    let inferred = of_text("[{\"end\":\"2026-03-01\",\"order\":7}]");
+    assert!(inferred.model.contains("distinct on (\"end\")"), "{}", inferred.model);
+    assert!(inferred.model.contains("       \"order\"\nfrom"), "{}", inferred.model);
+}
+
 /// Every file under a folder or the file itself.
 fn files(name: &str) -> Vec<PathBuf> {
     fn collect(path: PathBuf, files: &mut Vec<PathBuf>) {
