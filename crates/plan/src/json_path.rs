@@ -100,26 +100,28 @@ fn check_size(text: &str) -> Result<(), String> {
     // What is open: `true` for a filter or a parenthesis, `false` for a plain bracket.
     let mut open: Vec<bool> = Vec::new();
     let (mut nots, mut quote) = (0_usize, None);
-    let mut bytes = text.bytes().peekable();
+    let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
-        match (byte, quote) {
-            (b'\\', Some(_)) => drop(bytes.next()),
-            (_, Some(end)) if byte == end => quote = None,
-            (_, Some(_)) => {}
-            (b'\'' | b'"', None) => quote = Some(byte),
-            (b'(', None) => open.push(true),
-            (b'[', None) => {
-                while bytes.next_if(u8::is_ascii_whitespace).is_some() {}
-                open.push(bytes.peek() == Some(&b'?'));
+        if let Some(end) = quote {
+            match byte {
+                b'\\' => drop(bytes.next()),
+                byte if byte == end => quote = None,
+                _ => {}
             }
-            (b'?', None) => {
-                // Also behind another selector: `[0, ?@.a]`.
+            continue;
+        }
+        match byte {
+            b'\'' | b'"' => quote = Some(byte),
+            b'(' => open.push(true),
+            b'[' => open.push(false),
+            // A filter may stand behind another selector: `[0, ?@.a]`.
+            b'?' => {
                 if let Some(last) = open.last_mut() {
                     *last = true;
                 }
             }
-            (b')' | b']', None) => drop(open.pop()),
-            (b'!', None) => nots += 1,
+            b')' | b']' => drop(open.pop()),
+            b'!' => nots += 1,
             _ => {}
         }
         if open.iter().filter(|deep| **deep).count() > DEEPEST || open.len() > LONGEST / 64 {
