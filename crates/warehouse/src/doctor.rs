@@ -27,19 +27,16 @@ pub async fn database(settings: &Settings, pipeline: &str) -> Vec<Finding> {
             DatabaseUrl::Server(url) => server(url.reveal(), settings, pipeline).await,
         }
     };
-    match tokio::time::timeout(PATIENCE, looking).await {
-        Ok(findings) => findings,
-        Err(_) => {
-            let holder = match &settings.database {
-                DatabaseUrl::Embedded(folder) => note(folder, "session").unwrap_or_default(),
-                DatabaseUrl::Server(_) => String::new(),
-            };
-            let message =
-                format!("`{shown}` did not answer within {} s {holder}", PATIENCE.as_secs());
-            let hint = "another process may be at work in it: wait for it, or stop it";
-            vec![Finding::fail("database", message.trim_end(), hint)]
-        }
+    if let Ok(findings) = tokio::time::timeout(PATIENCE, looking).await {
+        return findings;
     }
+    let holder = match &settings.database {
+        DatabaseUrl::Embedded(folder) => note(folder, "session").unwrap_or_default(),
+        DatabaseUrl::Server(_) => String::new(),
+    };
+    let message = format!("`{shown}` did not answer within {} s {holder}", PATIENCE.as_secs());
+    let hint = "another process may be at work in it: wait for it, or stop it";
+    vec![Finding::fail("database", message.trim_end(), hint)]
 }
 
 /// What an embedded database's processes note in its folder.
