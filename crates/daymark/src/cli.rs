@@ -64,6 +64,22 @@ pub(crate) enum Command {
     /// Runs one query in a read-only transaction, on the curated tables, the marts and the ledger
     /// (schema `daymark`). Works while `daymark up` runs.
     Sql(Sql),
+    /// Find out what is wrong with this machine, and what to do
+    ///
+    /// Tries everything a run needs: the pipeline folder, the clock (against the APIs' and the bucket's),
+    /// zone data, the raw store (writes, reads and lists an object of its own), credentials, the sources'
+    /// secrets, the database, disk space and the dashboard's port. Each line is OK, WARN or FAIL with what to
+    /// do; what is broken does not keep the rest from being looked at. Exit code 1 when a line is FAIL.
+    /// Nothing is fetched or published; secrets are not shown.
+    Doctor(Doctor),
+    /// Write a first `[rows]` section from recorded responses
+    ///
+    /// Reads responses of one source, as `curl` saves them, and prints `[expect]` and `[rows]` for
+    /// sources/ID.toml: the layout, the place of the rows, and fields with types that every value of every
+    /// file fits. Give several files, errors among them: what some lack becomes optional, and what tells
+    /// errors from data becomes `expect.absent`. The result reads the very files without setting a row
+    /// aside; a remark names each that it does not read.
+    Infer(Infer),
     /// Run the reference pipeline on generated data, without a network, and show its dashboard
     ///
     /// Writes the reference pipeline into a folder, starts a small API on a loopback port that answers
@@ -477,4 +493,34 @@ pub(crate) struct CursorSet {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The arguments of `daymark doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Ask nothing of the network but the raw store and the database: leave the APIs alone
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The arguments of `daymark infer`.
+#[derive(Debug, Args)]
+pub(crate) struct Infer {
+    /// Recorded responses of one source; `-` reads standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The source's id; default: made from the first file's name. With it the file's first line is printed
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// The source's address. With it `[request]` is printed
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Print a first models/ID.sql instead: the fields as they are, with the key they seem to have
+    #[arg(long)]
+    pub(crate) model: bool,
 }

@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod failure;
 mod lifecycle;
+mod machine;
 mod output;
 mod run;
 mod schedule;
@@ -49,5 +50,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Fetch(arguments) => commands::fetch::fetch(&arguments).await,
         Command::Raw(arguments) => commands::raw::raw(&arguments.command).await,
         Command::Cursor(arguments) => commands::cursor::cursor(&arguments.command).await,
+        Command::Doctor(arguments) => commands::doctor::doctor(&arguments).await,
+        Command::Infer(arguments) => commands::infer::infer(&arguments),
     }
 }

@@ -29,6 +29,7 @@ mod encode;
 mod encoding;
 mod error;
 mod extraction;
+pub mod infer;
 mod json;
 mod layout;
 mod lookup;

@@ -34,7 +34,7 @@ use crate::store::RawStore;
 use crate::verify::{Looked, Refusal, enough, look_into};
 
 /// How far this machine's clock may be from an API's or a store's (DESIGN.md section 6).
-const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// How much of the bodies being looked at is held in memory at once, in MiB; a larger body is looked
 /// at alone.

@@ -14,6 +14,7 @@ mod auth;
 mod aws;
 mod catalog;
 mod client;
+pub mod doctor;
 mod error;
 mod fetch;
 mod history;
@@ -48,5 +49,5 @@ pub use preview::{
     CursorMove, Expectation, Met, NextPage, Preview, PreviewOrder, RefusedBecause, Timing,
 };
 pub use retry::{Policy, policy};
-pub use store::{Finding, ObjectInfo, RawStore, Verdict};
+pub use store::{ObjectInfo, RawStore};
 pub use sync::{SyncReport, sync};

@@ -164,6 +164,48 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
     }
 }
 
+/// Reads one source's file on its own, as [`load`] reads it in `sources/`; `root` is where it looks for
+/// a file of entities.
+pub fn read_source(id: &str, root: &Path, text: &str) -> Result<Source, Vec<Problem>> {
+    let file = format!("sources/{id}.toml");
+    let mut problems = Vec::new();
+    let text = Text { file: &file, text, first_line: 1 };
+    match source::read(id, root, text, &mut problems) {
+        Some(source) if problems.is_empty() => Ok(source),
+        _ => {
+            problems.sort();
+            Err(problems)
+        }
+    }
+}
+
+/// What of a pipeline folder can be read, whatever else is wrong with it: for `daymark doctor`.
+#[derive(Debug, Clone, Default)]
+pub struct WholeParts {
+    /// The pipeline's name and what `daymark.toml` says, when that file has no problem.
+    pub settings: Option<(String, Settings)>,
+    /// The sources that have no problem.
+    pub sources: Vec<Source>,
+}
+
+/// Reads what is whole in a folder. [`load`] says what is wrong with the rest.
+pub fn whole_parts(folder: &Path, environment: &Environment) -> WholeParts {
+    let Ok(root) = folder.canonicalize() else { return WholeParts::default() };
+    let settings = read_file(&root, "daymark.toml").ok().and_then(|text| {
+        let mut problems = Vec::new();
+        let text = Text { file: "daymark.toml", text: &text, first_line: 1 };
+        let settings = settings::read(&root, text, environment, &mut problems);
+        settings.filter(|_| problems.is_empty())
+    });
+    let files = files(&root, "sources", "toml", &mut Vec::new());
+    let sources = files.iter().filter_map(|file| {
+        let mut problems = Vec::new();
+        let source = source::read(&file.stem, &root, file.text(), &mut problems);
+        source.filter(|_| problems.is_empty())
+    });
+    WholeParts { settings, sources: sources.collect() }
+}
+
 fn names_once(models: &[Model], marts: &[Mart], problems: &mut Vec<Problem>) {
     let tables = models.iter().map(|model| (&model.table, &model.file));
     let views = marts.iter().map(|mart| (&mart.name, &mart.file));

@@ -35,6 +35,7 @@ impl JsonPath {
     /// Parses a path. A text that does not start with `$` is relative to the place it is used at;
     /// that place itself is `@`.
     pub fn parse(text: &str) -> Result<Self, String> {
+        check_size(text)?;
         let from_root = text.starts_with('$');
         let relative = text.strip_prefix('@').unwrap_or(text);
         let absolute = if from_root {
@@ -81,6 +82,56 @@ impl JsonPath {
     pub fn query(&self) -> &serde_json_path::JsonPath {
         &self.query
     }
+}
+
+/// The longest path.
+const LONGEST: usize = 4096;
+/// How deep filters and parentheses may stand in one another: the parser behind this one tries each several
+/// times over, and those in it again each time.
+const DEEPEST: usize = 5;
+/// How many `!` a path may have: each takes a piece of the parser's stack.
+const MOST_NOTS: usize = 64;
+
+/// Refuses a path that nobody writes and that would keep the full parser for ever.
+fn check_size(text: &str) -> Result<(), String> {
+    if text.len() > LONGEST {
+        return Err(format!("it is longer than {LONGEST} bytes"));
+    }
+    // What is open: `true` for a filter or a parenthesis, `false` for a plain bracket.
+    let mut open: Vec<bool> = Vec::new();
+    let (mut nots, mut quote) = (0_usize, None);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if let Some(end) = quote {
+            match byte {
+                b'\\' => drop(bytes.next()),
+                byte if byte == end => quote = None,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'\'' | b'"' => quote = Some(byte),
+            b'(' => open.push(true),
+            b'[' => open.push(false),
+            // A filter may stand behind another selector: `[0, ?@.a]`.
+            b'?' => {
+                if let Some(last) = open.last_mut() {
+                    *last = true;
+                }
+            }
+            b')' | b']' => drop(open.pop()),
+            b'!' => nots += 1,
+            _ => {}
+        }
+        if open.iter().filter(|deep| **deep).count() > DEEPEST || open.len() > LONGEST / 64 {
+            return Err(format!("filters stand in one another more than {DEEPEST} deep"));
+        }
+        if nots > MOST_NOTS {
+            return Err(format!("it has more than {MOST_NOTS} `!`"));
+        }
+    }
+    Ok(())
 }
 
 /// The segments of a path that uses nothing but `.name`, `['name']`, `["name"]` without escapes,
@@ -162,6 +213,18 @@ mod tests {
             assert_eq!((path.steps().unwrap(), path.is_from_root()), ([].as_slice(), false));
         }
         assert_eq!(JsonPath::parse("@.a").unwrap().steps().unwrap(), [name("a")]);
+    }
+
+    #[test]
+    fn filters_may_stand_in_one_another_five_deep() {
+        let nested = |depth| format!("$[?{}@.a{}]", "(".repeat(depth), ")".repeat(depth));
+        assert!(JsonPath::parse(&nested(4)).is_ok());
+        let refused = JsonPath::parse(&nested(5)).unwrap_err();
+        assert_eq!(refused, "filters stand in one another more than 5 deep");
+        // What is quoted is a name.
+        assert!(JsonPath::parse("$['((((((((!!']").is_ok());
+        assert!(JsonPath::parse(&format!("$[?{}@.a]", "!".repeat(65))).is_err());
+        assert!(JsonPath::parse(&".a".repeat(2049)).is_err());
     }
 
     #[test]

@@ -31,9 +31,9 @@ pub fn raw_url(
     let environment = environment.with("DAYMARK_RAW_URL", word);
     let text = Text { file: word, text: "", first_line: 1 };
     let mut problems = Vec::new();
-    let url = text.parse(&mut problems).and_then(|table| {
-        read(root, &mut Section::top(text, &table), &environment, &mut problems)
-    });
+    let url = text
+        .parse(&mut problems)
+        .and_then(|table| read(root, &mut Section::top(text, &table), &environment, &mut problems));
     match (problems.into_iter().next(), url, like) {
         (Some(problem), ..) => Err(problem),
         (None, Some(RawUrl::S3(mut named)), Some(RawUrl::S3(like))) => {

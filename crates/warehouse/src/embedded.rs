@@ -122,6 +122,12 @@ impl Embedded {
         self.is_host() && !note.is_empty() && !note.starts_with(&ours)
     }
 
+    /// Who serves the directory, when it is another process.
+    pub(crate) fn host_of_others(&self) -> Option<String> {
+        let host = fs::read_to_string(self.directory.join("host.lock")).unwrap_or_default();
+        (!self.is_host()).then(|| host.trim().to_owned())
+    }
+
     fn is_host(&self) -> bool {
         self.host.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }

@@ -7,6 +7,7 @@
 
 pub mod contract;
 mod days;
+pub mod doctor;
 mod embedded;
 mod error;
 pub mod ledger;

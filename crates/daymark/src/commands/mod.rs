@@ -5,7 +5,9 @@
 
 pub(crate) mod cursor;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod fetch;
+pub(crate) mod infer;
 pub(crate) mod init;
 pub(crate) mod preview;
 pub(crate) mod raw;

@@ -16,7 +16,7 @@ async fn help_names_every_option() {
     let top = daymark(&["--help"]).await;
     top.expect_code(0);
     assert!(top.stdout.contains("0 done; 1 the run failed; 2 bad usage"), "{}", top.stdout);
-    let commands: [(&str, &[&str]); 11] = [
+    let commands: &[(&str, &[&str])] = &[
         ("init", &["DIR", "reference pipeline"]),
         ("validate", &["--pipeline", "DAYMARK_PIPELINE", "--json", "ALL problems"]),
         (
@@ -33,6 +33,8 @@ async fn help_names_every_option() {
         ("up", &["--pipeline", "--listen", "catch-up"]),
         ("status", &["--pipeline", "--days", "--json", "daymark up"]),
         ("sql", &["QUERY", "--pipeline", "--json", "--csv", "read-only"]),
+        ("doctor", &["--pipeline", "--offline", "--json", "OK, WARN or FAIL"]),
+        ("infer", &["FILE", "--id", "--url", "--model", "expect.absent"]),
         ("demo", &["--exit", "--dir", "--days", "--listen", "--json"]),
         (
             "preview",
@@ -43,9 +45,9 @@ async fn help_names_every_option() {
         ("cursor", &["show", "set"]),
     ];
     for (command, mentioned) in commands {
-        let help = daymark(&[command, "--help"]).await;
+        let help = daymark(&[*command, "--help"]).await;
         help.expect_code(0);
-        for word in mentioned {
+        for word in *mentioned {
             assert!(help.stdout.contains(word), "`{word}` of {command}:\n{}", help.stdout);
         }
         assert!(top.stdout.contains(&format!("\n  {command} ")), "{}", top.stdout);

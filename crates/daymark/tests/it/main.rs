@@ -7,6 +7,8 @@ mod bad_folder;
 mod bad_input;
 mod commands;
 mod crash;
+mod doctor;
+mod infer;
 mod raw;
 mod recorded;
 mod secrets;

@@ -53,6 +53,24 @@ pub(crate) struct BadValue {
     pub(crate) reason: String,
 }
 
+/// A record of a table for `infer`: the line it starts on, its cells, and whether each was quoted.
+pub(crate) type SplitRecord<'b> = (u64, Vec<(std::borrow::Cow<'b, str>, bool)>);
+
+/// The records of a table; none when the text is none in this form.
+pub(crate) fn split_table(
+    text: &str,
+    format: daymark_plan::CsvFormat,
+) -> Option<Vec<SplitRecord<'_>>> {
+    let mut cells = cells::Cells::new(text, format, 0);
+    let mut record = Vec::new();
+    let mut records = Vec::new();
+    while let Some(found) = cells.next(&mut record).ok()? {
+        let texts = record.iter().map(|cell| (cells.text(*cell), cell.quoted)).collect();
+        records.push((found.line, texts));
+    }
+    Some(records)
+}
+
 impl<'b> Rows<'b> {
     /// Checks a body and what must be there before its first row.
     pub(crate) fn open(spec: &'b RowsSpec, body: &'b [u8]) -> Result<Self, ExtractError> {

@@ -58,7 +58,7 @@ fn refused(section: &str, body: &str) -> String {
 }
 
 /// The JSON bodies of a cassette: single-quoted YAML, folded at spaces.
-fn cassette(file: &str) -> Vec<String> {
+pub(crate) fn cassette(file: &str) -> Vec<String> {
     let text = body(file);
     let mut bodies: Vec<String> = Vec::new();
     let mut open = false;

@@ -7,6 +7,8 @@ mod difference;
 mod encodings;
 mod errors;
 mod families;
+mod fuzz;
+mod infer;
 mod keyed_and_grid;
 mod layouts;
 mod probes;

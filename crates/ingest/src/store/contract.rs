@@ -406,7 +406,7 @@ async fn a_refused_answer_is_evidence_and_no_raw_object(test: TestStore) {
 async fn a_probe_finds_a_sound_store(test: TestStore) {
     let findings = test.store.probe().await;
     for finding in &findings {
-        assert_ne!(finding.verdict, super::Verdict::Fail, "{finding:?}");
+        assert_ne!(finding.verdict, daymark_plan::Verdict::Fail, "{finding:?}");
     }
     assert!(findings.iter().any(|finding| finding.name == "store create-only"));
     // It takes back what it wrote.

@@ -25,7 +25,6 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
-pub use probe::{Finding, Verdict};
 pub(crate) use s3::signer;
 
 use crate::error::IngestError;

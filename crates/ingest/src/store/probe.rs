@@ -4,54 +4,17 @@
 //! object of its own. Deliberately absent: judging whether a pipeline can live with it.
 
 use bytes::Bytes;
+use daymark_plan::Finding;
 use object_store::path::Path;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Backend, Mode, RawStore};
-use crate::words::chain;
+use crate::words::{chain, innermost, short};
 
-/// How a finding is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// It works, and could be better.
-    Warn,
-    /// It does not work.
-    Fail,
-}
-
-/// One thing that was found out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was tried.
-    pub name: String,
-    /// How it is to be taken.
-    pub verdict: Verdict,
-    /// What was found.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl Finding {
-    /// Something that is as it should be.
-    pub fn ok(name: &str, message: impl Into<String>) -> Self {
-        let (name, message) = (name.to_owned(), message.into());
-        Self { name, verdict: Verdict::Ok, message, hint: None }
-    }
-
-    /// Something that could be better.
-    pub fn warn(name: &str, message: impl Into<String>, hint: &str) -> Self {
-        Self { verdict: Verdict::Warn, hint: Some(hint.to_owned()), ..Self::ok(name, message) }
-    }
-
-    /// Something that does not work.
-    pub fn fail(name: &str, message: impl Into<String>, hint: &str) -> Self {
-        Self { verdict: Verdict::Fail, hint: Some(hint.to_owned()), ..Self::ok(name, message) }
-    }
+/// An error and its causes; the innermost first, where the whole is too long for a line.
+fn reason(error: &object_store::Error) -> String {
+    let (whole, deepest) = (chain(error), innermost(error));
+    if whole.contains(&deepest) { whole } else { short(&format!("{deepest}: {whole}")) }
 }
 
 impl RawStore {
@@ -61,7 +24,17 @@ impl RawStore {
         if let Backend::Objects(_, Some(bucket)) = &self.backend {
             findings.push(match bucket.key_id().await {
                 Ok(id) => {
-                    Finding::ok("credentials", format!("requests are signed with the key {id}"))
+                    let signed = format!("requests are signed with the key {id}");
+                    match bucket.identity().await {
+                        None => Finding::ok("credentials", signed),
+                        Some(Ok(arn)) => Finding::ok("credentials", format!("{signed}: {arn}")),
+                        Some(Err(error)) => Finding::warn(
+                            "credentials",
+                            format!("{signed}; whose it is was not found out: {error}"),
+                            "sts:GetCallerIdentity needs no permission: a refusal means that the key is \
+                             wrong, expired or switched off",
+                        ),
+                    }
                 }
                 Err(error) => Finding::fail(
                     "credentials",
@@ -79,10 +52,17 @@ impl RawStore {
             Err(error) => {
                 findings.push(Finding::fail(
                     "store write",
-                    format!("`{self}` did not take `{key}`: {}", chain(&error)),
+                    format!("`{self}` did not take `{key}`: {}", reason(&error)),
                     "a folder must be writable by this user; a bucket needs s3:PutObject on its \
                      objects, and the bucket's name, region and endpoint must be right",
                 ));
+                // What else this identity may do is found out all the same.
+                findings.push(match self.list("probe").await {
+                    Ok(_) => Finding::ok("store list", "keys can be listed"),
+                    Err(error) => {
+                        Finding::fail("store list", chain(&error), "a bucket needs s3:ListBucket")
+                    }
+                });
                 return findings;
             }
         }

@@ -129,6 +129,40 @@ impl Bucket {
         Ok(self.credential().await?.key_id.clone())
     }
 
+    /// Whose the key is, as AWS tells. None for another server than AWS's, which has no STS, unless the
+    /// environment says where there is one.
+    pub(super) async fn identity(&self) -> Option<Result<String, String>> {
+        let environment = Environment::of_process();
+        let variable = |name| environment.get(name).map(str::to_owned);
+        let named = variable("AWS_ENDPOINT_URL_STS").or_else(|| variable("AWS_ENDPOINT_URL"));
+        let url = match named {
+            Some(url) => format!("{}/", url.trim_end_matches('/')),
+            None if self.location.endpoint.is_none() => {
+                format!("https://sts.{}.amazonaws.com/", self.region)
+            }
+            None => return None,
+        };
+        Some(self.ask_identity(&url).await)
+    }
+
+    async fn ask_identity(&self, url: &str) -> Result<String, String> {
+        let signer = Signer { credential: self.credential().await?, region: self.region.clone() };
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let body = Bytes::from_static(b"Action=GetCallerIdentity&Version=2011-06-15");
+        let (status, answer) = signer.send("POST", url, "sts", &headers, body).await?;
+        let inside = |open: &str, close: &str| {
+            let rest = answer.split_once(open)?.1;
+            Some(rest.split_once(close)?.0.to_owned())
+        };
+        match inside("<Arn>", "</Arn>") {
+            Some(arn) if status == 200 => Ok(arn),
+            _ => {
+                let code = inside("<Code>", "</Code>").unwrap_or_default();
+                Err(format!("STS answers HTTP {status} {code}").trim_end().to_owned())
+            }
+        }
+    }
+
     async fn credential(&self) -> Result<Arc<AwsCredential>, String> {
         let found = self.store.credentials().get_credential().await;
         found.map_err(said)

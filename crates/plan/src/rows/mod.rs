@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::section::{Section, choose};
 
 /// How the values of a response lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// Parallel arrays of equal length, zipped into rows.
