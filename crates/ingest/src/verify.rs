@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::{self, Read};
 
 use bytes::Bytes;
 use daymark_extract::{ExtractError, Scalar, Summary, same_length, scalars_at};
@@ -21,6 +22,9 @@ const TAKES_ALL: &str = "a string takes everything";
 
 /// How many characters of the end of a truncated body are shown.
 const LAST_WORDS: usize = 70;
+
+/// How much of the beginning of a body that is not in memory is at hand for words about it.
+const SHOWN_OF_LINES: u64 = 64 << 10;
 
 /// What looking into an answer found.
 #[derive(Debug, Default)]
@@ -51,14 +55,64 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
+/// What a body is looked at for, and what it was said to be.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) rows: RowsSpec,
+    pub(crate) expect: Expect,
+    pub(crate) incremental: Option<Incremental>,
+    pub(crate) content_type: Option<String>,
+}
+
+impl About {
+    /// Whether the body's lines, one after the other, are all that is asked for.
+    pub(crate) fn needs_only_lines(&self) -> bool {
+        let Expect { absent, present, same_length, .. } = &self.expect;
+        daymark_extract::is_read_in_pieces(self.rows.layout)
+            && self.incremental.is_none()
+            && absent.is_empty()
+            && present.is_empty()
+            && same_length.is_empty()
+    }
+}
+
+/// Looks through the body of a successful answer that is not in memory, if its lines are all that is
+/// asked for and it is UTF-8; any other has to be there whole. `body` opens it.
+pub(crate) fn look_through(
+    about: &About,
+    body: impl Fn() -> io::Result<Box<dyn Read + Send>>,
+) -> io::Result<Option<Looked>> {
+    let content_type = about.content_type.as_deref();
+    let charset = content_type.and_then(charset);
+    if !daymark_extract::is_plain_utf8(body()?, charset.as_deref())? {
+        return Ok(None);
+    }
+    let mut looked = Looked::default();
+    let mut start = Vec::new();
+    body()?.take(SHOWN_OF_LINES).read_to_end(&mut start)?;
+    if let Err((kind, message)) = expected(&about.expect, content_type, &start) {
+        looked.refuse(kind, message);
+        return Ok(Some(looked));
+    }
+    match daymark_extract::scan_read(&about.rows, body()?) {
+        Ok(summary) => looked.rows = Some(counts(summary)),
+        Err(ExtractError::Unread { reason }) => return Err(io::Error::other(reason)),
+        Err(error) => {
+            // Its last words are not at hand.
+            let words = match &error {
+                ExtractError::NotJson { found, .. } if found.is_empty() => chain(&error),
+                _ => in_words(&error, content_type, &start),
+            };
+            looked.refuse(ErrorKind::BadResponse, words);
+        }
+    }
+    Ok(Some(looked))
+}
+
 /// Looks into the body of a successful answer.
-pub(crate) fn look_into(
-    rows: &RowsSpec,
-    expect: &Expect,
-    incremental: Option<&Incremental>,
-    content_type: Option<&str>,
-    body: &Bytes,
-) -> Looked {
+pub(crate) fn look_into(about: &About, body: &Bytes) -> Looked {
+    let About { rows, expect, incremental, content_type } = about;
+    let content_type = content_type.as_deref();
     let mut looked = Looked::default();
     let charset = content_type.and_then(charset);
     match daymark_extract::to_utf8(body, charset.as_deref()) {

@@ -1,6 +1,6 @@
 //! A run: ingest, publish and ledger for some days of some sources.
 //!
-//! In: an [`Order`]. Out: a `RunReport`. `execute.rs` tells the story; `rows.rs` hands the rows of a
+//! In: an [`Order`]. Out: a `RunReport`. `execute.rs` tells the story; `unpublished.rs` finds what to publish; `rows.rs` hands the rows of a
 //! fetch from the raw store to the publish; `progress.rs` shows what is happening; `report.rs` is what
 //! came of it. Deliberately absent: when to run (`schedule`, `commands::up`).
 
@@ -8,6 +8,7 @@ mod execute;
 mod progress;
 mod report;
 mod rows;
+mod unpublished;
 
 pub(crate) use execute::{Order, Runner};
 pub(crate) use progress::Progress;

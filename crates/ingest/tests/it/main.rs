@@ -1,6 +1,7 @@
 //! Fetches over real HTTP into a store in a temporary folder: what is said and what is left behind.
 
 mod accepted;
+mod large;
 mod refused;
 mod retries;
 mod store;
