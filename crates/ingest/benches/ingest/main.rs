@@ -13,6 +13,7 @@ mod listing;
 mod server;
 mod start;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -31,11 +32,11 @@ struct Measured {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    if let [run, rest @ ..] = words.as_slice()
+    if let [run, into, rest @ ..] = words.as_slice()
         && run == RUN
     {
         let (case, url) = Case::read(rest);
-        let measured = case.run(&url);
+        let measured = case.run(&url, Path::new(into));
         println!("{} {}", measured.took.as_micros(), measured.peak_kib);
         return;
     }
@@ -43,10 +44,11 @@ fn main() {
         |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(Server::start());
+    let into = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     println!("{:<44} {:>10} {:>12} {:>10}", "case", "median", "rate", "peak");
     for (name, case, runs) in case::all() {
         if wanted(name) {
-            measure(name, &case, runs, &server);
+            measure(name, &case, runs, &server, into.path());
         }
     }
     if wanted("new-file") {
@@ -60,8 +62,8 @@ fn main() {
     }
 }
 
-fn measure(name: &str, case: &Case, runs: usize, server: &Server) {
-    let mut all: Vec<Measured> = (0..runs).map(|_| run(case, server)).collect();
+fn measure(name: &str, case: &Case, runs: usize, server: &Server, into: &Path) {
+    let mut all: Vec<Measured> = (0..runs).map(|_| run(case, server, into)).collect();
     all.sort_by_key(|measured| measured.took);
     let median = all[all.len() / 2];
     let peak = all.iter().map(|measured| measured.peak_kib).max().unwrap_or(0);
@@ -75,9 +77,10 @@ fn measure(name: &str, case: &Case, runs: usize, server: &Server) {
 }
 
 /// One run in a process of its own.
-fn run(case: &Case, server: &Server) -> Measured {
+fn run(case: &Case, server: &Server, into: &Path) -> Measured {
     let output = Command::new(std::env::current_exe().unwrap())
         .arg(RUN)
+        .arg(into)
         .args(case.words(&server.url()))
         .stderr(Stdio::inherit())
         .output()
