@@ -1,7 +1,5 @@
 //! Bodies that are not held in memory are taken, refused and kept as those that are.
 
-use std::fmt::Write as _;
-
 use daymark_ingest::{ErrorKind, Manifest};
 use daymark_plan::Source;
 use daymark_testkit::rest::Reply;
@@ -11,11 +9,8 @@ use crate::world::{PATH, World};
 const ROWS: usize = 60_000;
 
 fn table(rows: usize) -> String {
-    let mut text = "a,b\n".to_owned();
-    for row in 0..rows {
-        write!(text, "{row},\"name, {row}\"\n").unwrap();
-    }
-    text
+    let lines: Vec<String> = (0..rows).map(|row| format!("{row},\"name, {row}\"\n")).collect();
+    format!("a,b\n{}", lines.concat())
 }
 
 fn source(world: &World, rows: &str) -> Source {
