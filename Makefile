@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # `make -j` would start the tests before their set-up is done.
 .NOTPARALLEL:
-.PHONY: help demo test setup ui build lint unit strict-s3 browser screenshots clean
+.PHONY: help demo test setup ui build lint unit strict-s3 browser screenshots bench-ingest clean
 
 CARGO ?= cargo
 BROWSER_TESTS = npm --prefix ui run test:browser
@@ -50,6 +50,9 @@ browser: build ## Run the browser tests against the demo
 
 screenshots: build ## Make the README's pictures anew
 	UPDATE_SCREENSHOTS=1 $(BROWSER_TESTS)
+
+bench-ingest: ## Measure ingestion in a release build (CASE=one-csv for some of it)
+	scripts/with-s3.sh $(CARGO) bench --locked -p daymark-ingest --bench ingest -- $(CASE)
 
 clean: ## Remove what was built
 	$(CARGO) clean

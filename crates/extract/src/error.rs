@@ -157,6 +157,18 @@ pub enum ExtractError {
         /// Its path as it is written in the source.
         path: String,
     },
+    /// What a body is read from failed.
+    #[error("the body could not be read: {reason}")]
+    Unread {
+        /// What was said.
+        reason: String,
+    },
+    /// A body that is wanted whole came in pieces: a mistake of the program.
+    #[error("rows of the layout `{layout}` cannot be read a piece at a time")]
+    NotInPieces {
+        /// The layout.
+        layout: &'static str,
+    },
     /// PostgreSQL has no table this wide.
     #[error("the source maps {count} fields, more than the {limit} that fit a table")]
     TooManyFields {
@@ -172,6 +184,7 @@ impl ExtractError {
     pub(crate) fn behind(mut self, line: usize, byte: usize) -> Self {
         match &mut self {
             Self::NotUtf8 { position }
+            | Self::OpenQuote { position }
             | Self::NotJson { position, .. }
             | Self::TrailingText { position, .. }
             | Self::TooDeep { position, .. } => {

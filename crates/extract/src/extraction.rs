@@ -4,8 +4,10 @@
 //! binary COPY in chunks (without the file's header and trailer), then a [`Summary`]. Deliberately
 //! absent: how the values lie, which is [`crate::layout`]'s.
 
+use std::io::Read;
+
 use bytes::{BufMut, BytesMut};
-use daymark_plan::{FieldType, Reading, RowsSpec, SYSTEM_COLUMNS};
+use daymark_plan::{FieldType, Layout, Reading, RowsSpec, SYSTEM_COLUMNS};
 use sha2::{Digest, Sha256};
 
 use crate::civil;
@@ -107,18 +109,40 @@ pub fn open<'b>(
     body: &'b [u8],
     context: RowContext,
 ) -> Result<Extraction<'b>, ExtractError> {
-    let first_row = context.first_row;
-    let start = tuple_start(rows, context)?;
-    Ok(Extraction {
-        rows: Rows::open(rows, body)?,
-        start,
-        next_row: first_row,
-        summary: Summary::default(),
-        hash: Some(Sha256::new()),
-    })
+    Extraction::of(rows, context, || Rows::open(rows, body))
 }
 
-impl Extraction<'_> {
+/// Opens a body that is read when its rows' turn comes, and must be UTF-8 (see
+/// [`crate::is_plain_utf8`]). Only layouts that [`is_read_in_pieces`] names can be read so.
+pub fn open_read<'b>(
+    rows: &'b RowsSpec,
+    body: Box<dyn Read + Send + 'b>,
+    context: RowContext,
+) -> Result<Extraction<'b>, ExtractError> {
+    Extraction::of(rows, context, || Rows::open_read(rows, body))
+}
+
+/// Whether the rows of a layout are taken from a body a piece at a time. What `at` and paths from the
+/// root name may stand anywhere in a JSON text, so that is wanted whole.
+pub fn is_read_in_pieces(layout: Layout) -> bool {
+    match layout {
+        Layout::Csv | Layout::Ndjson => true,
+        Layout::Columns | Layout::Records | Layout::Keyed | Layout::Grid => false,
+    }
+}
+
+impl<'b> Extraction<'b> {
+    fn of(
+        spec: &RowsSpec,
+        context: RowContext,
+        rows: impl FnOnce() -> Result<Rows<'b>, ExtractError>,
+    ) -> Result<Self, ExtractError> {
+        let next_row = context.first_row;
+        let start = tuple_start(spec, context)?;
+        let (summary, hash) = (Summary::default(), Some(Sha256::new()));
+        Ok(Self { rows: rows()?, start, next_row, summary, hash })
+    }
+
     /// Appends tuples to `out` until about [`CHUNK_BYTES`] were added. `false` means that the rows
     /// have ended and nothing was appended.
     pub fn next_chunk(&mut self, out: &mut BytesMut) -> Result<bool, ExtractError> {
@@ -169,15 +193,30 @@ impl Extraction<'_> {
 
 /// Runs a body to its end without keeping its rows: what ingest verifies a response with.
 pub fn scan(rows: &RowsSpec, body: &[u8]) -> Result<Summary, ExtractError> {
-    let nobody = RowContext {
+    run(open(rows, body, nobody())?)
+}
+
+/// The same with a body that is read; see [`open_read`].
+pub fn scan_read(
+    rows: &RowsSpec,
+    body: Box<dyn Read + Send + '_>,
+) -> Result<Summary, ExtractError> {
+    run(open_read(rows, body, nobody())?)
+}
+
+/// The context of rows that nobody keeps.
+fn nobody() -> RowContext {
+    RowContext {
         fetch_id: uuid::Uuid::nil(),
         data_date: jiff::civil::Date::ZERO,
         fetched_at: jiff::Timestamp::UNIX_EPOCH,
         entity: None,
         entity_values: Vec::new(),
         first_row: 0,
-    };
-    let mut extraction = open(rows, body, nobody)?;
+    }
+}
+
+fn run(mut extraction: Extraction<'_>) -> Result<Summary, ExtractError> {
     let mut chunk = BytesMut::with_capacity(CHUNK_BYTES * 2);
     while extraction.next_chunk(&mut chunk)? {
         chunk.clear();

@@ -10,7 +10,9 @@
 //! silent null and never a rounded number. Whatever the bytes are, the answer is rows, rejects or
 //! an [`ExtractError`] with a position: no panic, and no memory beyond the body, one chunk and the
 //! places of `at` (in `keyed` also the names of one place, to tell those that come twice). Only an
-//! `at` with filters, slices or descendants is answered from a parsed copy of the body.
+//! `at` with filters, slices or descendants is answered from a parsed copy of the body. The lines of
+//! `csv` and `ndjson` need not be in memory at all: [`open_read`] takes them from a reader, a piece at a
+//! time, and holds no more than the longest of them.
 //!
 //! Where an object names a member twice, the last one counts, as in PostgreSQL's `jsonb` and in
 //! `serde_json`.
@@ -39,13 +41,16 @@ mod probe;
 mod sample;
 mod shape;
 mod text;
+mod window;
 
 pub use difference::{Change, ChangeKind, ChangeStep, json_difference, line_difference};
 pub use encoding::to_utf8;
 pub use error::{ExtractError, Position};
 pub use extraction::{
-    CHUNK_BYTES, EntityValue, Extraction, Reject, RowContext, Summary, open, scan,
+    CHUNK_BYTES, EntityValue, Extraction, Reject, RowContext, Summary, is_read_in_pieces, open,
+    open_read, scan, scan_read,
 };
 pub use probe::{Scalar, matches_value, same_length, scalars_at};
 pub use sample::{Sample, SampleColumn, sample};
 pub use shape::{ReadsLike, Shape, ShapePath, ValueType, shape, shape_of_lines};
+pub use window::is_plain_utf8;

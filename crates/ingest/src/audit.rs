@@ -103,13 +103,12 @@ pub async fn audit(
     let of = named.keys().filter(|key| there.contains(*key)).count() as u64;
     let hashing = named.iter().filter(|(key, _)| there.contains(*key)).map(
         |(key, (sha256, manifest))| async move {
-            let body = store.read(key).await?;
-            let found = daymark_plan::sha256_hex(&body);
+            let crate::store::Digest { bytes, sha256: found } = store.digest(key).await?;
             let fault = (found != *sha256).then(|| Fault {
                 key: key.clone(),
                 message: format!("its SHA-256 is {found}; `{manifest}` says {sha256}"),
             });
-            Ok::<_, IngestError>((body.len() as u64, fault))
+            Ok::<_, IngestError>((bytes, fault))
         },
     );
     let mut hashing = stream::iter(hashing).buffered(AT_ONCE);

@@ -31,14 +31,18 @@ use crate::request::Outgoing;
 use crate::scrub::Scrubber;
 use crate::secrets;
 use crate::store::RawStore;
-use crate::verify::{Looked, Refusal, enough, look_into};
+use crate::verify::{About, Looked, Refusal, enough, look_into, look_through};
 
 /// How far this machine's clock may be from an API's or a store's (DESIGN.md section 6).
 pub(crate) const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// How much of the bodies being looked at is held in memory at once, in MiB; a larger body is looked
-/// at alone.
-const LOOKED_AT_MIB: u32 = 32;
+/// How much of the bodies being looked at is held in memory at once, in MiB; a larger body that cannot
+/// be read a piece at a time is looked at alone.
+const LOOKED_AT_MIB: u32 = 16;
+
+/// How many entities may be on their way for each that is being asked for: the disk syncs what one
+/// brought while the API is asked for another.
+const KEPT_BESIDE_ASKED: usize = 2;
 
 /// What a fetch is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +134,8 @@ pub struct Ingest {
 pub(crate) struct Prepared {
     pub(crate) secrets: Secrets,
     pub(crate) history: History,
+    /// How many may ask at once.
+    pub(crate) asking: Semaphore,
 }
 
 impl Ingest {
@@ -212,7 +218,12 @@ impl Ingest {
                 Fetched { entity: id, outcome, fetched_before }
             }
         });
-        Ok(stream::iter(fetches).buffered(source.entities.concurrency.max(1)).collect().await)
+        let at_once = source.entities.concurrency.max(1) * KEPT_BESIDE_ASKED;
+        // As they end, so that one that is asked again and again holds up no other.
+        let fetches = fetches.enumerate().map(|(at, fetch)| async move { (at, fetch.await) });
+        let mut ended: Vec<_> = stream::iter(fetches).buffer_unordered(at_once).collect().await;
+        ended.sort_by_key(|(at, _)| *at);
+        Ok(ended.into_iter().map(|(_, fetched)| fetched).collect())
     }
 
     /// One fetch of a source without entities, or of its first entity. Gives the manifest of an accepted
@@ -238,7 +249,8 @@ impl Ingest {
             }
         }
         let history = History::new(self.store.clone(), source.id.clone(), self.clock.now());
-        Ok(Prepared { secrets, history })
+        let asking = Semaphore::new(source.entities.concurrency.max(1));
+        Ok(Prepared { secrets, history, asking })
     }
 
     /// What was accepted for the same scheduled instant before: a fire that is delivered twice, or tried
@@ -277,7 +289,9 @@ impl Ingest {
         let mut collected = Collected::new(source, entity, order, cursor, next.shown());
         let mut scrubber = Scrubber::default();
         loop {
+            let turn = prepared.asking.acquire().await.ok();
             let asked = self.ask(&client, source, &next, &values, watch).await;
+            drop(turn);
             clocks_agree(&source.id, asked.answer.as_ref())?;
             scrubber.add_all(&asked.scrubber);
             collected.attempts(pager.number(), asked.attempts);
@@ -326,21 +340,29 @@ impl Ingest {
     ) -> Result<Looked, IngestError> {
         let Some(spooled) = &answer.body else { return Ok(Looked::default()) };
         let mib = u32::try_from(spooled.len() >> 20).unwrap_or(u32::MAX).saturating_add(1);
-        let permits = mib.min(LOOKED_AT_MIB);
-        let held = self.looked_at.acquire_many(permits).await.ok();
+        let about = About {
+            rows: source.rows.clone(),
+            expect: source.expect.clone(),
+            incremental: source.incremental.clone(),
+            content_type: answer.content_type().map(str::to_owned),
+        };
+        if spooled.file().is_some() && about.needs_only_lines() && !source.pagination.reads_bodies()
+        {
+            let held = self.looked_at.acquire().await.ok();
+            let (spooled, about) = (spooled.clone(), about.clone());
+            let looked = blocking(move || look_through(&about, || spooled.reader())).await;
+            drop(held);
+            // What is told of a body that repeats a secret is told from the body without it.
+            if let Some(looked) = looked.map_err(IngestError::Spool)?
+                && (looked.is_taken_as_it_is() || scrubber.is_empty())
+            {
+                return Ok(looked);
+            }
+        }
+        let held = self.looked_at.acquire_many(mib.min(LOOKED_AT_MIB)).await.ok();
         let body = spooled.read().await.map_err(IngestError::Spool)?;
-        let (rows, expect) = (source.rows.clone(), source.expect.clone());
-        let incremental = source.incremental.clone();
-        let content_type = answer.content_type().map(str::to_owned);
         let scrubber = scrubber.clone();
-        let looking = move || {
-            let content_type = content_type.as_deref();
-            look_into(&rows, &expect, incremental.as_ref(), content_type, &body, &scrubber)
-        };
-        let looked = match tokio::task::spawn_blocking(looking).await {
-            Ok(looked) => looked,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
+        let looked = blocking(move || look_into(&about, &body, &scrubber)).await;
         drop(held);
         Ok(looked)
     }
@@ -423,6 +445,13 @@ fn earlier<'m>(a: &'m Moment, b: &'m Moment) -> &'m Moment {
         (Moment::Date(first), Moment::Date(second)) if second < first => b,
         (Moment::Instant(first), Moment::Instant(second)) if second < first => b,
         _ => a,
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 

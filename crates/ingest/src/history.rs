@@ -5,6 +5,8 @@
 //! (`daymark cursor set`) is an object of its own and counts until a fetch moves on from it.
 //! Deliberately absent: the database.
 
+use std::collections::HashMap;
+
 use daymark_plan::{EntityId, SourceId};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -32,8 +34,8 @@ pub(crate) struct History {
 struct Listed {
     /// How many of the steps back were made.
     steps: usize,
-    /// The keys, in order.
-    keys: Vec<String>,
+    /// The keys by entity, each in order.
+    keys: HashMap<Option<String>, Vec<String>>,
 }
 
 /// Where a cursor stands, and who put it there.
@@ -77,14 +79,16 @@ impl History {
         if listed.steps <= step {
             let from = FIRST_BACK.get(step).and_then(|back| self.now.checked_sub(*back).ok());
             let after = from.map(|from| RawKey::manifests_from(&self.source_id, from));
-            listed.keys = self.store.manifest_keys(&self.source_id, after.as_deref()).await?;
+            listed.keys.clear();
+            for key in self.store.manifest_keys(&self.source_id, after.as_deref()).await? {
+                if let Some(name) = RawKey::parse_manifest(&key) {
+                    listed.keys.entry(name.entity).or_default().push(key);
+                }
+            }
             listed.steps = step + 1;
         }
-        let entity = entity.map(EntityId::as_str);
-        let is_of = |key: &&String| {
-            RawKey::parse_manifest(key).is_some_and(|name| name.entity.as_deref() == entity)
-        };
-        Ok(listed.keys.iter().filter(is_of).cloned().collect())
+        let entity = entity.map(|entity| entity.as_str().to_owned());
+        Ok(listed.keys.get(&entity).cloned().unwrap_or_default())
     }
 
     /// When the newest fetch of an entity ended.

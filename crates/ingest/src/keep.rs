@@ -213,8 +213,7 @@ impl Ingest {
                 if let Some(body) = &collected.only {
                     self.store.overwrite(&raw, body).await?;
                 } else {
-                    let body = self.store.read(&page.archive_key).await?;
-                    self.store.overwrite(&raw, &Spooled::of(body)).await?;
+                    self.store.copy(&page.archive_key, &raw).await?;
                 }
                 page.raw_key = Some(raw.to_string());
             }

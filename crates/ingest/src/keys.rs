@@ -161,7 +161,17 @@ impl RawKey<'_> {
 
     /// The key after which the manifests of a source from an instant on stand.
     pub fn manifests_from(source: &SourceId, at: Timestamp) -> String {
-        format!("manifests/{source}/{}", at.strftime(INSTANT))
+        format!("manifests/{source}/{}", Self::name_from(at))
+    }
+
+    /// What the names of manifests from an instant on come after.
+    pub(crate) fn name_from(at: Timestamp) -> String {
+        at.strftime(INSTANT).to_string()
+    }
+
+    /// The instant a manifest's name starts with.
+    pub(crate) fn instant_of_name(name: &str) -> Option<Timestamp> {
+        instant(name.split_once('_')?.0)
     }
 
     /// What every cursor key of a source starts with.

@@ -17,6 +17,8 @@ use daymark_plan::{CursorType, Entity, EntityId, Expect, JsonPath, Layout, Retry
 use serde::Serialize;
 use tokio::time::Instant;
 
+use tokio::sync::Semaphore;
+
 use crate::answer::Answer;
 use crate::error::{ErrorKind, IngestError};
 use crate::fetch::{FetchEvent, FetchOrder, Ingest, Prepared, Reach, after_page, clocks_agree};
@@ -185,7 +187,7 @@ impl Ingest {
         };
         let secrets = secrets::look_up(source, &self.environment).await?;
         let history = History::new(self.store.clone(), source.id.clone(), self.clock.now());
-        let prepared = Prepared { secrets, history };
+        let prepared = Prepared { secrets, history, asking: Semaphore::new(1) };
         let standing = self.standing(source, entity, &order.fetch, &prepared).await?;
         let before = standing.as_ref().and_then(|cursor| cursor.before.as_deref());
         let values = self.values(source, entity, &order.fetch, before, &prepared.secrets)?;

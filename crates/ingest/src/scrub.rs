@@ -47,6 +47,11 @@ impl std::fmt::Debug for Hidden {
 }
 
 impl Scrubber {
+    /// Whether there is nothing to hide.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hidden.0.is_empty()
+    }
+
     /// Hides declared secrets.
     pub(crate) fn new(secrets: &Secrets) -> Self {
         let mut scrubber = Self::default();

@@ -1,9 +1,13 @@
 //! A body while it is received: hashed as it comes, in memory at first, in a file when it grows.
 //!
-//! In: chunks of bytes. Out: a [`Spooled`] body that can be read and stored several times. Deliberately
-//! absent: where bodies are kept in the end.
+//! In: chunks of bytes. Out: a [`Spooled`] body that can be read and stored several times. However large
+//! it is, memory holds no more than [`IN_MEMORY`] of it and the chunk that has just come; hashing and
+//! writing a large one is done on a thread of its own. Deliberately absent: where bodies are kept in the
+//! end.
 
-use std::io::{self, Write};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Cursor, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,8 +15,8 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-/// A body larger than this goes to a file.
-const IN_MEMORY: usize = 1 << 20;
+/// A body larger than this goes to a file, as much at a time.
+const IN_MEMORY: usize = 128 << 10;
 
 /// How much of the beginning is kept at hand.
 const START: usize = 64;
@@ -21,11 +25,17 @@ const START: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Spool {
     folder: Option<PathBuf>,
-    hash: Sha256,
+    put_aside: PutAside,
     memory: BytesMut,
-    file: Option<NamedTempFile>,
     start: Vec<u8>,
     len: u64,
+}
+
+/// What is not in memory any more.
+#[derive(Debug, Default)]
+struct PutAside {
+    hash: Sha256,
+    file: Option<NamedTempFile>,
 }
 
 /// A body that was received whole.
@@ -44,13 +54,13 @@ enum Content {
 }
 
 impl Spool {
-    /// A spool whose file, if it needs one, is made in `folder`, or else where the system has such files.
+    /// A spool whose file, if it needs one, is made in `folder` and synced, for it will be linked into
+    /// place; or else it is where the system has such files.
     pub(crate) fn new(folder: Option<PathBuf>) -> Self {
         Self {
             folder,
-            hash: Sha256::new(),
+            put_aside: PutAside::default(),
             memory: BytesMut::new(),
-            file: None,
             start: Vec::new(),
             len: 0,
         }
@@ -58,48 +68,59 @@ impl Spool {
 
     /// Takes the next bytes.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hash.update(bytes);
         self.len += bytes.len() as u64;
         let missing = START.saturating_sub(self.start.len()).min(bytes.len());
         self.start.extend_from_slice(&bytes[..missing]);
-        if let Some(file) = &mut self.file {
-            return file.write_all(bytes);
-        }
         self.memory.extend_from_slice(bytes);
         if self.memory.len() > IN_MEMORY {
-            let mut file = match &self.folder {
-                Some(folder) => {
-                    tokio::fs::create_dir_all(folder).await?;
-                    NamedTempFile::new_in(folder)?
-                }
-                None => NamedTempFile::new()?,
-            };
-            file.write_all(&self.memory)?;
-            self.memory = BytesMut::new();
-            self.file = Some(file);
+            let (bytes, folder) = (std::mem::take(&mut self.memory), self.folder.clone());
+            let put_aside = std::mem::take(&mut self.put_aside);
+            self.put_aside = blocking(move || put_aside.take(&bytes, folder)).await?;
         }
         Ok(())
     }
 
     /// The whole body.
     pub(crate) async fn finish(self) -> io::Result<Spooled> {
-        let content = match self.file {
-            Some(mut file) => {
-                file.flush()?;
-                let synced = tokio::task::spawn_blocking(move || {
+        let Self { folder, mut put_aside, memory, start, len } = self;
+        let content = if put_aside.file.is_none() {
+            put_aside.hash.update(&memory);
+            Content::Memory(memory.freeze())
+        } else {
+            let sync = folder.is_some();
+            put_aside = blocking(move || {
+                let put_aside = put_aside.take(&memory, folder)?;
+                if let Some(file) = put_aside.file.as_ref().filter(|_| sync) {
                     file.as_file().sync_all()?;
-                    Ok::<_, io::Error>(file)
-                });
-                Content::File(Arc::new(synced.await.map_err(io::Error::other)??))
+                }
+                Ok(put_aside)
+            })
+            .await?;
+            match put_aside.file {
+                Some(file) => Content::File(Arc::new(file)),
+                None => Content::Memory(Bytes::new()),
             }
-            None => Content::Memory(self.memory.freeze()),
         };
-        Ok(Spooled {
-            content,
-            sha256: daymark_plan::hex(&self.hash.finalize()).into(),
-            start: self.start.into(),
-            len: self.len,
-        })
+        let sha256 = daymark_plan::hex(&put_aside.hash.finalize()).into();
+        Ok(Spooled { content, sha256, start: start.into(), len })
+    }
+}
+
+impl PutAside {
+    fn take(mut self, bytes: &[u8], folder: Option<PathBuf>) -> io::Result<Self> {
+        self.hash.update(bytes);
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => match folder {
+                Some(folder) => {
+                    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+                    NamedTempFile::new_in(folder)?
+                }
+                None => NamedTempFile::new()?,
+            },
+        };
+        self.file.insert(file).write_all(bytes)?;
+        Ok(self)
     }
 }
 
@@ -128,6 +149,7 @@ impl Spooled {
     }
 
     /// A body that is in memory already.
+    #[cfg(test)]
     pub(crate) fn of(bytes: Bytes) -> Self {
         let start: Vec<u8> = bytes.iter().take(START).copied().collect();
         Self {
@@ -138,11 +160,28 @@ impl Spooled {
         }
     }
 
-    /// All of it.
+    /// All of it, in memory.
     pub(crate) async fn read(&self) -> io::Result<Bytes> {
         match &self.content {
             Content::Memory(bytes) => Ok(bytes.clone()),
             Content::File(file) => Ok(tokio::fs::read(file.path()).await?.into()),
         }
+    }
+
+    /// All of it, from front to back.
+    pub(crate) fn reader(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match &self.content {
+            Content::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
+            Content::File(file) => Box::new(File::open(file.path())?),
+        })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::{self, Read};
 
 use bytes::Bytes;
 use daymark_extract::{ExtractError, Scalar, Summary, same_length, scalars_at};
@@ -23,6 +24,9 @@ const TAKES_ALL: &str = "a string takes everything";
 /// How many characters of the end of a truncated body are shown.
 const LAST_WORDS: usize = 70;
 
+/// How much of the beginning of a body that is not in memory is at hand for words about it.
+const SHOWN_OF_LINES: u64 = 64 << 10;
+
 /// What looking into an answer found.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
@@ -39,6 +43,11 @@ pub(crate) struct Looked {
 }
 
 impl Looked {
+    /// Whether nothing of the body has to be told in words.
+    pub(crate) fn is_taken_as_it_is(&self) -> bool {
+        self.refusal.is_none() && self.rows.as_ref().is_none_or(|rows| rows.rejected == 0)
+    }
+
     /// Refuses the body, unless it is already.
     pub(crate) fn refuse(&mut self, kind: ErrorKind, message: String) {
         self.refusal.get_or_insert(Refusal { kind, message });
@@ -52,25 +61,71 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
+/// What a body is looked at for, and what it was said to be.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) rows: RowsSpec,
+    pub(crate) expect: Expect,
+    pub(crate) incremental: Option<Incremental>,
+    pub(crate) content_type: Option<String>,
+}
+
+impl About {
+    /// Whether the body's lines, one after the other, are all that is asked for.
+    pub(crate) fn needs_only_lines(&self) -> bool {
+        let Expect { absent, present, same_length, .. } = &self.expect;
+        daymark_extract::is_read_in_pieces(self.rows.layout)
+            && self.incremental.is_none()
+            && absent.is_empty()
+            && present.is_empty()
+            && same_length.is_empty()
+    }
+}
+
+/// Looks through the body of a successful answer that is not in memory, if its lines are all that is
+/// asked for and it is UTF-8; any other has to be there whole. `body` opens it.
+pub(crate) fn look_through(
+    about: &About,
+    body: impl Fn() -> io::Result<Box<dyn Read + Send>>,
+) -> io::Result<Option<Looked>> {
+    let content_type = about.content_type.as_deref();
+    let charset = content_type.and_then(charset);
+    if !daymark_extract::is_plain_utf8(body()?, charset.as_deref())? {
+        return Ok(None);
+    }
+    let mut looked = Looked::default();
+    let mut start = Vec::new();
+    body()?.take(SHOWN_OF_LINES).read_to_end(&mut start)?;
+    if let Err((kind, message)) = expected(&about.expect, content_type, &start) {
+        looked.refuse(kind, message);
+        return Ok(Some(looked));
+    }
+    match daymark_extract::scan_read(&about.rows, body()?) {
+        Ok(summary) => looked.rows = Some(counts(summary)),
+        Err(ExtractError::Unread { reason }) => return Err(io::Error::other(reason)),
+        Err(error) => {
+            // Its last words are not at hand.
+            let words = match &error {
+                ExtractError::NotJson { found, .. } if found.is_empty() => chain(&error),
+                _ => in_words(&error, content_type, &start),
+            };
+            looked.refuse(ErrorKind::BadResponse, words);
+        }
+    }
+    Ok(Some(looked))
+}
+
 /// Looks into the body of a successful answer. Of a body that repeats a secret and is not taken as it
 /// is, words and rejected values are those of the same body without it: cut to a readable length they
 /// might show a piece that nobody would recognise.
-pub(crate) fn look_into(
-    rows: &RowsSpec,
-    expect: &Expect,
-    incremental: Option<&Incremental>,
-    content_type: Option<&str>,
-    body: &Bytes,
-    scrubber: &Scrubber,
-) -> Looked {
-    let mut looked = look(rows, expect, incremental, content_type, body);
-    let has_rejects = looked.rows.as_ref().is_some_and(|rows| rows.rejected > 0);
-    if looked.refusal.is_none() && !has_rejects {
+pub(crate) fn look_into(about: &About, body: &Bytes, scrubber: &Scrubber) -> Looked {
+    let mut looked = look(about, body);
+    if looked.is_taken_as_it_is() {
         return looked;
     }
     let shown = if looked.text.is_empty() { body } else { &looked.text };
     let Cow::Owned(clean) = scrubber.scrub_bytes(shown) else { return looked };
-    let said = look(rows, expect, incremental, content_type, &clean.into());
+    let said = look(about, &clean.into());
     if let Some(refusal) = &mut looked.refusal {
         refusal.message = said.refusal.map_or_else(
             || "it repeats a secret where it is not what was expected".to_owned(),
@@ -83,13 +138,9 @@ pub(crate) fn look_into(
     looked
 }
 
-fn look(
-    rows: &RowsSpec,
-    expect: &Expect,
-    incremental: Option<&Incremental>,
-    content_type: Option<&str>,
-    body: &Bytes,
-) -> Looked {
+fn look(about: &About, body: &Bytes) -> Looked {
+    let About { rows, expect, incremental, content_type } = about;
+    let content_type = content_type.as_deref();
     let mut looked = Looked::default();
     let charset = content_type.and_then(charset);
     match daymark_extract::to_utf8(body, charset.as_deref()) {

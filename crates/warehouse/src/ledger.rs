@@ -232,23 +232,83 @@ pub(crate) async fn record_attempt(
     Ok(())
 }
 
-/// The manifests of a source that need no publish any more: published, refused, or failed by the very
-/// files the folder holds now.
-pub async fn noted_manifests(
+/// What the ledger knows of the manifests of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// The newest key that was taken note of.
+    pub newest: Option<String>,
+    /// When all manifests were last listed, unless one of them had to be left for later.
+    pub listed_in_full_at: Option<Timestamp>,
+    /// Those that the database refused, by other files than the folder holds now: to be tried again.
+    pub to_try_again: BTreeSet<String>,
+}
+
+/// What the ledger knows of the manifests of a source.
+pub async fn noted(
     session: &mut Session,
     plan: &Plan,
     source_id: &SourceId,
+) -> Result<Noted, WarehouseError> {
+    let doing = WarehouseError::statement("reading what was published");
+    let client = session.client();
+    let row = client
+        .query_one(
+            "select (select manifest_key from daymark.fetch where source_id = $1
+                     order by manifest_key collate \"C\" desc limit 1),
+                    (select listed_in_full_at from daymark.listing where source_id = $1)",
+            &[&source_id.as_str()],
+        )
+        .await
+        .map_err(&doing)?;
+    let failed = client
+        .query(
+            "select manifest_key from daymark.fetch
+             where source_id = $1 and state = 'failed' and code_hash <> $2",
+            &[&source_id.as_str(), &plan.code_hash(source_id)],
+        )
+        .await
+        .map_err(&doing)?;
+    Ok(Noted {
+        newest: row.get(0),
+        listed_in_full_at: row.get(1),
+        to_try_again: failed.iter().map(|row| row.get(0)).collect(),
+    })
+}
+
+/// The manifests of a source, all or those after a key, that the ledger took note of.
+pub async fn noted_manifests(
+    session: &mut Session,
+    source_id: &SourceId,
+    after: Option<&str>,
 ) -> Result<BTreeSet<String>, WarehouseError> {
     let rows = session
         .client()
         .query(
             "select manifest_key from daymark.fetch
-             where source_id = $1 and (state <> 'failed' or code_hash = $2)",
-            &[&source_id.as_str(), &plan.code_hash(source_id)],
+             where source_id = $1 and manifest_key collate \"C\" > $2",
+            &[&source_id.as_str(), &after.unwrap_or_default()],
         )
         .await
         .map_err(WarehouseError::statement("listing the published fetches"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Keeps when all manifests of a source were listed; none makes the next listing a full one.
+pub async fn set_listed(
+    session: &mut Session,
+    source_id: &SourceId,
+    in_full_at: Option<Timestamp>,
+) -> Result<(), WarehouseError> {
+    session
+        .client()
+        .execute(
+            "insert into daymark.listing (source_id, listed_in_full_at) values ($1, $2)
+             on conflict (source_id) do update set listed_in_full_at = excluded.listed_in_full_at",
+            &[&source_id.as_str(), &in_full_at],
+        )
+        .await
+        .map_err(WarehouseError::statement("keeping when manifests were listed"))?;
+    Ok(())
 }
 
 /// The entities of a source that are published for a day; `""` stands for a source without.

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::progress::RunEvent;
 use super::report::{Part, RunReport};
 use super::rows;
+use super::unpublished::{Look, Unpublished};
 use crate::failure::Failure;
 use crate::schedule;
 
@@ -92,7 +93,7 @@ impl Runner {
             }
             return Err(failure);
         }
-        let mut report = match self.publish(run_id, &landed, watch).await {
+        let mut report = match self.publish(run_id, order, &landed, watch).await {
             Ok(report) => report,
             Err(failure) => {
                 self.fail(run_id, &landed, &failure).await;
@@ -228,19 +229,23 @@ impl Runner {
     async fn publish(
         &self,
         run_id: Uuid,
+        order: &Order,
         landed: &[Landed],
         watch: &Watch<'_>,
     ) -> Result<RunReport, Failure> {
         let mut session = self.warehouse().await?.session("publishing").await?;
         let now = self.clock.now();
-        let (mut pending, mut unreadable) = (Vec::new(), Vec::new());
+        let mut unpublished = Vec::new();
+        let keys: BTreeSet<String> = landed.iter().filter_map(Landed::key).collect();
+        // Whoever runs it wants everything published, also what was copied into the store just now.
+        let look = Look { landed: &keys, in_full: order.kind == RunKind::Manual, now };
         let mut store = None;
         match RawStore::open(&self.plan.settings.raw) {
             Ok(opened) => {
                 for source in &self.plan.sources {
-                    let (found, failed) = self.unpublished(&mut session, &opened, source).await?;
-                    pending.extend(found);
-                    unreadable.extend(failed);
+                    let found =
+                        Unpublished::find(&mut session, &opened, &self.plan, source, look).await?;
+                    unpublished.push(found);
                 }
                 store = Some(opened);
             }
@@ -255,13 +260,19 @@ impl Runner {
             }
         }
         let mut report = RunReport::new(run_id);
-        report.manifests_unreadable = unreadable;
+        let unreadable = unpublished.iter().flat_map(|found| found.unreadable.iter().cloned());
+        report.manifests_unreadable = unreadable.collect();
         let Some(store) = store else { return Ok(report) };
+        let manifests = unpublished.iter().flat_map(|found| &found.manifests);
+        let pending = manifests.map(|stored| pending_fetch(stored.clone())).collect();
         let request = publish::Request { run_id, now, pending };
         let read_rows = rows::reader(Arc::clone(&self.plan), store);
         let told = |progress: publish::Progress<'_>| watch(RunEvent::Publish(progress));
         let published =
             publish::publish(&mut session, &self.plan, request, &read_rows, &told).await?;
+        for found in &unpublished {
+            found.settle(&mut session, &published, now).await?;
+        }
         report.take(published, &self.plan);
         for landed in landed {
             // Another process may have published it since it was listed.
@@ -273,28 +284,6 @@ impl Runner {
             }
         }
         Ok(report)
-    }
-
-    /// The fetches of a source that the ledger has not taken note of, and what is wrong with those
-    /// manifests that cannot be read.
-    async fn unpublished(
-        &self,
-        session: &mut Session,
-        store: &RawStore,
-        source: &Source,
-    ) -> Result<(Vec<PendingFetch>, Vec<String>), Failure> {
-        let noted = ledger::noted_manifests(session, &self.plan, &source.id).await?;
-        let (mut pending, mut unreadable) = (Vec::new(), Vec::new());
-        for key in store.manifest_keys(&source.id, None).await? {
-            if noted.contains(&key) {
-                continue;
-            }
-            match store.manifest(&key).await {
-                Ok(stored) => pending.push(pending_fetch(stored)),
-                Err(error) => unreadable.push(one_line(&error)),
-            }
-        }
-        Ok((pending, unreadable))
     }
 
     /// Tells the days of a run whose publish failed as a whole. The next run publishes what is kept.
@@ -346,6 +335,14 @@ impl Runner {
 }
 
 impl Landed {
+    /// The key of its manifest.
+    fn key(&self) -> Option<String> {
+        match &self.fetched {
+            Fetched::Stored(stored) => Some(stored.key.clone()),
+            Fetched::Failed(_) | Fetched::PublishedAlready => None,
+        }
+    }
+
     /// Whether there is a response that a later run can publish.
     fn is_kept(&self) -> bool {
         matches!(&self.fetched, Fetched::Stored(stored) if stored.manifest.is_accepted())

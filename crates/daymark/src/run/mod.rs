@@ -1,7 +1,8 @@
 //! A run: ingest, publish and ledger for some days of some sources.
 //!
-//! In: an [`Order`]. Out: a `RunReport`. `execute.rs` tells the story; `rows.rs` hands the rows of a
-//! fetch from the raw store to the publish; `dates.rs` says which days may be asked for; `progress.rs` shows what is happening; `report.rs` is what
+//! In: an [`Order`]. Out: a `RunReport`. `execute.rs` tells the story; `unpublished.rs` finds what to
+//! publish; `rows.rs` hands the rows of a fetch from the raw store to the publish; `dates.rs` says which
+//! days may be asked for; `progress.rs` shows what is happening; `report.rs` is what
 //! came of it. Deliberately absent: when to run (`schedule`, `commands::up`).
 
 pub(crate) mod dates;
@@ -9,6 +10,7 @@ mod execute;
 mod progress;
 mod report;
 mod rows;
+mod unpublished;
 
 pub(crate) use execute::{Order, Runner};
 pub(crate) use progress::{Progress, RunEvent};

@@ -2,13 +2,15 @@
 //!
 //! In: a manifest's key. Out: a stream of COPY binary chunks, extracted from the archived bytes on a
 //! thread of their own while PostgreSQL takes them in; a few chunks at a time, so memory is bounded by
-//! the body. Deliberately absent: storing anything.
+//! the largest page, or by the longest line of one that is lines. Deliberately absent: storing anything.
 
+use std::borrow::Cow;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use daymark_extract::{EntityValue, RowContext};
-use daymark_ingest::{Manifest, RawStore};
+use daymark_ingest::{Manifest, Page, RawStore};
 use daymark_plan::{Plan, RowsSpec, Source};
 use daymark_warehouse::publish::{RowStream, RowsError};
 use futures::future::BoxFuture;
@@ -18,6 +20,9 @@ use tokio::task::JoinHandle;
 
 /// Chunks that may wait for PostgreSQL.
 const CHUNKS_AHEAD: usize = 4;
+
+/// A fetch of more pages has them in memory: each of those that are open is a file.
+const OPEN_AT_ONCE: usize = 128;
 
 /// The reader of rows of a plan's fetches.
 pub(super) fn reader(
@@ -35,15 +40,20 @@ async fn open(plan: &Plan, store: &RawStore, key: &str) -> Result<RowStream, Row
     let source = plan
         .source(&manifest.source)
         .ok_or_else(|| format!("the folder has no source `{}` any more", manifest.source))?;
-    let mut bodies = Vec::new();
+    // All are checked before the first row is given: a store that does not answer is no fault of the rows.
+    let mut pages = Vec::new();
     for page in &manifest.pages {
-        bodies.push(store.read_page(page).await?);
+        pages.push(if manifest.pages.len() <= OPEN_AT_ONCE {
+            Body::Opened(store.open_page(page).await?)
+        } else {
+            Body::Read(store.read_page(page).await?)
+        });
     }
     let rows = source.rows.clone();
     let entity_values = entity_values(source, &manifest);
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let extracting = tokio::task::spawn_blocking(move || {
-        if let Err(error) = extract(&rows, &manifest, &entity_values, &bodies, &sender) {
+        if let Err(error) = extract(&rows, &manifest, &entity_values, pages, &sender) {
             // Whoever reads the rows has gone if this cannot be said, and needs no answer.
             sender.blocking_send(Err(error)).unwrap_or_default();
         }
@@ -64,6 +74,37 @@ fn entity_values(source: &Source, manifest: &Manifest) -> Vec<EntityValue> {
         },
     });
     values.collect()
+}
+
+/// The bytes of a page, checked.
+enum Body {
+    Opened(Box<dyn Read + Send>),
+    Read(Bytes),
+}
+
+impl Body {
+    fn reader(self) -> Box<dyn Read + Send> {
+        match self {
+            Self::Opened(reader) => reader,
+            Self::Read(bytes) => Box::new(Cursor::new(bytes)),
+        }
+    }
+
+    fn in_utf8(self, page: &Page) -> Result<Bytes, RowsError> {
+        let body = match self {
+            Self::Opened(mut reader) => {
+                let mut body = Vec::with_capacity(usize::try_from(page.bytes)?);
+                reader.read_to_end(&mut body)?;
+                body.into()
+            }
+            Self::Read(bytes) => bytes,
+        };
+        let converted = match daymark_extract::to_utf8(&body, page.encoding.as_deref())? {
+            (Cow::Owned(text), _) => Some(text),
+            (Cow::Borrowed(_), _) => None,
+        };
+        Ok(converted.map_or(body, Bytes::from))
+    }
 }
 
 /// What `next_chunk` goes on with: where chunks come from, and who makes them until he is done.
@@ -87,12 +128,11 @@ fn extract(
     rows: &RowsSpec,
     manifest: &Manifest,
     entity_values: &[EntityValue],
-    bodies: &[Bytes],
+    pages: Vec<Body>,
     sender: &mpsc::Sender<Result<Bytes, RowsError>>,
 ) -> Result<(), RowsError> {
     let mut first_row = 0;
-    for (body, page) in bodies.iter().zip(&manifest.pages) {
-        let (body, _) = daymark_extract::to_utf8(body, page.encoding.as_deref())?;
+    for (page, opened) in manifest.pages.iter().zip(pages) {
         let context = RowContext {
             fetch_id: manifest.id,
             data_date: manifest.data_date,
@@ -101,7 +141,15 @@ fn extract(
             entity_values: entity_values.to_vec(),
             first_row,
         };
-        let mut extraction = daymark_extract::open(rows, &body, context)?;
+        // What is UTF-8 as it was received has no encoding in the manifest.
+        let body;
+        let in_pieces = page.encoding.is_none() && daymark_extract::is_read_in_pieces(rows.layout);
+        let mut extraction = if in_pieces {
+            daymark_extract::open_read(rows, opened.reader(), context)?
+        } else {
+            body = opened.in_utf8(page)?;
+            daymark_extract::open(rows, &body, context)?
+        };
         loop {
             let mut chunk = BytesMut::new();
             let more = extraction.next_chunk(&mut chunk)?;

@@ -207,3 +207,44 @@ async fn without_its_schedule_the_dashboard_does_not_stay_up() {
         done.stderr
     );
 }
+
+/// A manifest that comes under an old key, as a copy of another raw layer brings it, is not looked for by
+/// every fire, and found at once when a person runs the pipeline, or a day after the last full listing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_manifest_is_found_by_a_person_at_once_and_by_the_schedule_within_a_day() {
+    let world = World::answering(Kind::Native).await;
+    assert_eq!(world.run("2026-03-02").await.code, 0);
+    let (_, text) = world.stored("manifests/weather").remove(0);
+    let put_late = |data_date: &str, id: &str| {
+        let mut manifest: Value = serde_json::from_slice(&text).unwrap();
+        manifest["data_date"] = data_date.into();
+        manifest["id"] = format!("0193a2b4-0000-7000-8000-{id}").into();
+        manifest["fetched_at"] = "2026-03-01T13:00:00Z".into();
+        let run_id = manifest["run_id"].as_str().unwrap();
+        let name = format!("20260301T130000.000000Z_{data_date}_{run_id}.json");
+        let bytes = serde_json::to_vec(&manifest).unwrap();
+        world.store(&format!("manifests/weather/{name}"), &bytes);
+    };
+    let noted = "select data_date from daymark.fetch where data_date < '2026-03-02' order by 1";
+    let (client, _) = two_days_behind(&world).await;
+    let fires = async || {
+        let marked = "update daymark.pipeline set last_fired_at = now() - interval '2 days'";
+        client.execute(marked, &[]).await.unwrap();
+        let mut up = world.start(&["up", "--listen", "127.0.0.1:0"]);
+        up.address().await;
+        up.says(" weather ").await;
+        up.stop().await;
+    };
+
+    put_late("2026-02-01", "000000000001");
+    fires().await;
+    assert!(world.rows(noted).await.is_empty());
+    assert_eq!(world.run("2026-03-02").await.code, 0);
+    assert_eq!(world.rows(noted).await, [r#"["2026-02-01"]"#]);
+
+    put_late("2026-02-02", "000000000002");
+    let day_ago = "update daymark.listing set listed_in_full_at = now() - interval '24 hours'";
+    client.execute(day_ago, &[]).await.unwrap();
+    fires().await;
+    assert_eq!(world.rows(noted).await, [r#"["2026-02-01"]"#, r#"["2026-02-02"]"#]);
+}

@@ -166,6 +166,11 @@ impl World {
         files
     }
 
+    /// Puts a file into a folder of the raw store, as whoever copies one does.
+    pub(crate) fn store(&self, file: &str, bytes: &[u8]) {
+        fs::write(self.folder.join(".daymark/raw").join(file), bytes).unwrap();
+    }
+
     /// The manifests of a source, oldest first.
     pub(crate) fn manifests(&self, source: &str) -> Vec<Value> {
         let files = self.stored(&format!("manifests/{source}"));

@@ -16,7 +16,9 @@ use crate::error::{ExtractError, Position};
 pub(super) struct Cells<'b> {
     text: &'b str,
     at: usize,
-    line: u64,
+    /// The line the text starts in.
+    first_line: usize,
+    line: usize,
     format: CsvFormat,
     /// The bytes of the body before `text`.
     mark: usize,
@@ -37,7 +39,7 @@ pub(super) struct Cell {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'b> {
     /// The line it starts on, from 1.
-    pub(super) line: u64,
+    pub(super) line: usize,
     /// It as it is written, without the line break.
     pub(super) text: &'b str,
     /// Whether text stands behind a closing quote, so that nobody knows what was meant.
@@ -45,13 +47,26 @@ pub(super) struct Record<'b> {
 }
 
 impl<'b> Cells<'b> {
-    /// The table behind the lines to be skipped.
-    pub(super) fn new(text: &'b str, format: CsvFormat, mark: usize) -> Self {
-        let mut cells = Self { text, at: 0, line: 1, format, mark };
-        for _ in 0..format.skip_lines {
-            cells.skip_line();
+    /// The text from `line` on, which starts behind `mark` bytes of the body.
+    pub(super) fn new(text: &'b str, format: CsvFormat, line: usize, mark: usize) -> Self {
+        Self { text, at: 0, first_line: line, line, format, mark }
+    }
+
+    /// Passes over the lines in front of the table.
+    pub(super) fn skip_lines(&mut self) {
+        for _ in 0..self.format.skip_lines {
+            self.skip_line();
         }
-        cells
+    }
+
+    /// How much of the text is read, and the number of the line that the rest starts in.
+    pub(super) fn read(&self) -> (usize, usize) {
+        (self.at, self.line)
+    }
+
+    /// Whether the text is read to its end: if it goes on, so may what was read last.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at >= self.text.len()
     }
 
     /// Reads the next record; `cells` are its cells.
@@ -123,9 +138,9 @@ impl<'b> Cells<'b> {
         loop {
             match bytes.get(self.at) {
                 None => {
-                    let mut position = Position::of(bytes, open);
-                    position.byte += self.mark;
-                    return Err(ExtractError::OpenQuote { position });
+                    let position = Position::of(bytes, open);
+                    let error = ExtractError::OpenQuote { position };
+                    return Err(error.behind(self.first_line, self.mark));
                 }
                 Some(byte) if Some(*byte) == self.format.quote => {
                     if bytes.get(self.at + 1) == Some(byte) {

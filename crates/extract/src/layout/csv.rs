@@ -5,20 +5,23 @@
 //! [`super::cells`].
 
 use bytes::BytesMut;
-use daymark_plan::{Field, FieldPlace, RowsSpec};
+use daymark_plan::{CsvFormat, Field, FieldPlace, RowsSpec};
 
-use super::cells::{Cell, Cells};
+use super::cells::{Cell, Cells, Record};
 use super::grid::{HEADER_SHOWN, position};
 use super::mapping::column_text;
 use super::{BadValue, Row, VALUE_SHOWN};
 use crate::encode::{self, Misfit, Target};
 use crate::error::{ExtractError, excerpt};
+use crate::window::Window;
 
 /// The records of a body.
 #[derive(Debug)]
 pub(crate) struct Csv<'b> {
     fields: Vec<CsvField<'b>>,
-    cells: Cells<'b>,
+    format: CsvFormat,
+    window: Window<'b>,
+    /// The cells of the record that is here.
     record: Vec<Cell>,
     /// How many cells a record has.
     width: usize,
@@ -41,32 +44,58 @@ enum Source {
 }
 
 impl<'b> Csv<'b> {
-    pub(super) fn open(
-        spec: &'b RowsSpec,
-        text: &'b str,
-        mark: usize,
-    ) -> Result<Self, ExtractError> {
-        let mut cells = Cells::new(text, spec.csv, mark);
-        let before = cells.clone();
+    pub(super) fn open(spec: &'b RowsSpec, mut window: Window<'b>) -> Result<Self, ExtractError> {
+        let format = spec.csv;
         let mut record = Vec::new();
-        let Some(first) = cells.next(&mut record)? else { return Err(ExtractError::Empty) };
-        let width = record.len();
-        let texts: Vec<String> =
-            record.iter().map(|cell| cells.text(*cell).trim().to_owned()).collect();
-        let header = excerpt(first.text, HEADER_SHOWN);
-        let named = spec.csv.header;
-        let mut fields = Vec::with_capacity(spec.fields.len());
-        for field in &spec.fields {
-            let (source, column) = source(field, &texts, named, &header)?;
-            fields.push(CsvField { field, source, column });
+        loop {
+            let mut cells = Cells::new(window.rest(), format, window.line(), window.byte());
+            cells.skip_lines();
+            let before = cells.read();
+            let first = cells.next(&mut record);
+            if is_cut(&cells, &first, &window) {
+                window.more()?;
+                continue;
+            }
+            let Some(first) = first? else { return Err(ExtractError::Empty) };
+            let width = record.len();
+            let texts: Vec<String> =
+                record.iter().map(|cell| cells.text(*cell).trim().to_owned()).collect();
+            let header = excerpt(first.text, HEADER_SHOWN);
+            let named = format.header;
+            let mut fields = Vec::with_capacity(spec.fields.len());
+            for field in &spec.fields {
+                let (source, column) = source(field, &texts, named, &header)?;
+                fields.push(CsvField { field, source, column });
+            }
+            let (bytes, line) = if named { cells.read() } else { before };
+            window.advance(bytes, line);
+            return Ok(Self { fields, format, window, record, width, ordinal: 0 });
         }
-        let cells = if named { cells } else { before };
-        Ok(Self { fields, cells, record, width, ordinal: 0 })
     }
 
     pub(super) fn next_row(&mut self, out: &mut BytesMut) -> Result<Row, ExtractError> {
-        let Some(record) = self.cells.next(&mut self.record)? else { return Ok(Row::End) };
-        self.ordinal += 1;
+        loop {
+            let window = &self.window;
+            let mut cells = Cells::new(window.rest(), self.format, window.line(), window.byte());
+            let record = cells.next(&mut self.record);
+            if is_cut(&cells, &record, window) {
+                self.window.more()?;
+                continue;
+            }
+            let (bytes, line) = cells.read();
+            let row = match record? {
+                Some(record) => {
+                    self.ordinal += 1;
+                    self.row(&cells, record, out)
+                }
+                None => Row::End,
+            };
+            self.window.advance(bytes, line);
+            return Ok(row);
+        }
+    }
+
+    fn row(&self, cells: &Cells<'_>, record: Record<'_>, out: &mut BytesMut) -> Row {
         let found = self.record.len();
         let fits = if record.garbled {
             Err("text stands behind a closing quote".to_owned())
@@ -76,12 +105,12 @@ impl<'b> Csv<'b> {
             Ok(())
         };
         if let Err(reason) = fits {
-            return Ok(Row::Bad(BadValue {
+            return Row::Bad(BadValue {
                 field: String::new(),
                 path: format!("line {}", record.line),
                 value: excerpt(record.text, VALUE_SHOWN),
                 reason,
-            }));
+            });
         }
         for field in &self.fields {
             let target =
@@ -94,24 +123,34 @@ impl<'b> Csv<'b> {
                 Source::Ordinal => encode::counted(target, self.ordinal, out),
                 Source::Column(at) => {
                     let cell = self.record[at];
-                    encode::cell(target, &self.cells.text(cell), cell.quoted, out)
+                    encode::cell(target, &cells.text(cell), cell.quoted, out)
                 }
             };
             if let Err(Misfit(reason)) = written {
                 let value = match field.source {
-                    Source::Column(at) => self.cells.text(self.record[at]).into_owned(),
+                    Source::Column(at) => cells.text(self.record[at]).into_owned(),
                     _ => self.ordinal.to_string(),
                 };
-                return Ok(Row::Bad(BadValue {
+                return Row::Bad(BadValue {
                     field: field.field.name.clone(),
                     path: format!("line {}{}", record.line, field.column),
                     value: excerpt(&value, VALUE_SHOWN),
                     reason: reason.into_owned(),
-                }));
+                });
             }
         }
-        Ok(Row::Good)
+        Row::Good
     }
+}
+
+/// Whether what came of a record may only be so because the text goes on behind what is at hand: it
+/// reaches the end of that (a line break, too, may have a second half), or its quote was not closed.
+fn is_cut(
+    cells: &Cells<'_>,
+    record: &Result<Option<Record<'_>>, ExtractError>,
+    window: &Window<'_>,
+) -> bool {
+    !window.ended() && (cells.is_at_end() || record.is_err())
 }
 
 /// Where a field is in a record, and how rejects speak of it.

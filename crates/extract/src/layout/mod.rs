@@ -13,6 +13,8 @@ mod mapping;
 mod ndjson;
 mod records;
 
+use std::io::Read;
+
 use bytes::BytesMut;
 use daymark_plan::{FieldPlace, Layout, RowsSpec};
 
@@ -20,6 +22,7 @@ use crate::body;
 use crate::error::ExtractError;
 use crate::json::Kind;
 use crate::place;
+use crate::window::Window;
 
 /// How much of a value a reject keeps.
 const VALUE_SHOWN: usize = 200;
@@ -54,14 +57,15 @@ pub(crate) struct BadValue {
 }
 
 /// A record of a table for `infer`: the line it starts on, its cells, and whether each was quoted.
-pub(crate) type SplitRecord<'b> = (u64, Vec<(std::borrow::Cow<'b, str>, bool)>);
+pub(crate) type SplitRecord<'b> = (usize, Vec<(std::borrow::Cow<'b, str>, bool)>);
 
 /// The records of a table; none when the text is none in this form.
 pub(crate) fn split_table(
     text: &str,
     format: daymark_plan::CsvFormat,
 ) -> Option<Vec<SplitRecord<'_>>> {
-    let mut cells = cells::Cells::new(text, format, 0);
+    let mut cells = cells::Cells::new(text, format, 1, 0);
+    cells.skip_lines();
     let mut record = Vec::new();
     let mut records = Vec::new();
     while let Some(found) = cells.next(&mut record).ok()? {
@@ -76,12 +80,10 @@ impl<'b> Rows<'b> {
     pub(crate) fn open(spec: &'b RowsSpec, body: &'b [u8]) -> Result<Self, ExtractError> {
         match spec.layout {
             Layout::Csv => {
-                let (text, mark) = body::text(body, "CSV")?;
-                return csv::Csv::open(spec, text, mark).map(Self::Csv);
+                return csv::Csv::open(spec, Window::whole(body, "CSV")?).map(Self::Csv);
             }
             Layout::Ndjson => {
-                let (text, mark) = body::text(body, "JSON")?;
-                return ndjson::Ndjson::open(spec, text, mark).map(Self::Ndjson);
+                return ndjson::Ndjson::open(spec, Window::whole(body, "JSON")?).map(Self::Ndjson);
             }
             Layout::Columns | Layout::Records | Layout::Keyed | Layout::Grid => {}
         }
@@ -100,6 +102,22 @@ impl<'b> Rows<'b> {
         match spec.layout {
             Layout::Columns => columns::Columns::open(mapping, places).map(Self::Columns),
             _ => records::Records::open(spec, mapping, places, root).map(Self::Records),
+        }
+    }
+
+    /// The same of a body of lines that is read when their turn comes.
+    pub(crate) fn open_read(
+        spec: &'b RowsSpec,
+        body: Box<dyn Read + Send + 'b>,
+    ) -> Result<Self, ExtractError> {
+        match spec.layout {
+            Layout::Csv => csv::Csv::open(spec, Window::read(body, "CSV")?).map(Self::Csv),
+            Layout::Ndjson => {
+                ndjson::Ndjson::open(spec, Window::read(body, "JSON")?).map(Self::Ndjson)
+            }
+            Layout::Columns | Layout::Records | Layout::Keyed | Layout::Grid => {
+                Err(ExtractError::NotInPieces { layout: spec.layout.word() })
+            }
         }
     }
 

@@ -11,59 +11,66 @@ use super::{BadValue, Row, VALUE_SHOWN};
 use crate::body;
 use crate::error::{ExtractError, excerpt};
 use crate::json::{Json, Kind};
+use crate::window::Window;
 
 /// The lines of a body.
 #[derive(Debug)]
 pub(crate) struct Ndjson<'b> {
     mapping: Mapping<'b>,
-    here: Here<'b>,
-    row: RowAt<'b>,
-    rest: &'b str,
-    /// The bytes of the body before `rest`.
-    byte: usize,
-    /// The number of the line `rest` starts with, from 1.
-    line: usize,
+    window: Window<'b>,
+    /// How many rows were seen.
+    ordinal: u64,
 }
 
 impl<'b> Ndjson<'b> {
-    pub(super) fn open(
-        spec: &'b RowsSpec,
-        text: &'b str,
-        mark: usize,
-    ) -> Result<Self, ExtractError> {
+    pub(super) fn open(spec: &'b RowsSpec, window: Window<'b>) -> Result<Self, ExtractError> {
         let mapping = Mapping::new(&spec.fields, Json::checked("null"))?;
-        let (here, row) = (Here::default(), RowAt::default());
-        Ok(Self { mapping, here, row, rest: text, byte: mark, line: 1 })
+        Ok(Self { mapping, window, ordinal: 0 })
     }
 
     pub(super) fn next_row(&mut self, out: &mut BytesMut) -> Result<Row, ExtractError> {
-        while !self.rest.is_empty() {
-            let end = self.rest.find('\n').map_or(self.rest.len(), |end| end + 1);
-            let (line, rest) = self.rest.split_at(end);
-            let (number, byte) = (self.line, self.byte);
-            self.rest = rest;
-            self.line += 1;
-            self.byte += end;
+        loop {
+            let rest = self.window.rest();
+            let end = match rest.find('\n') {
+                Some(end) => end + 1,
+                None if self.window.ended() && rest.is_empty() => return Ok(Row::End),
+                None if self.window.ended() => rest.len(),
+                None => {
+                    self.window.more()?;
+                    continue;
+                }
+            };
+            let (line, number) = (&rest[..end], self.window.line());
             if line.trim_ascii().is_empty() {
+                self.window.advance(end, number + 1);
                 continue;
             }
+            let byte = self.window.byte();
             let value = body::check(line.as_bytes()).map_err(|error| error.behind(number, byte))?;
-            self.row.ordinal += 1;
-            let path = || format!("line {number}, $");
-            if value.kind() != Kind::Object {
-                return Ok(Row::Bad(BadValue {
-                    field: String::new(),
-                    path: format!("line {number}"),
-                    value: excerpt(value.text(), VALUE_SHOWN),
-                    reason: format!("expected an object, found {}", value.kind().with_article()),
-                }));
-            }
-            self.mapping.find(value, &mut self.row);
-            return Ok(match self.mapping.write(&self.here, &self.row, path, out) {
-                Ok(()) => Row::Good,
-                Err(bad) => Row::Bad(bad),
+            self.ordinal += 1;
+            let row = self.row(value, number, out);
+            self.window.advance(end, number + 1);
+            return Ok(row);
+        }
+    }
+
+    fn row(&self, value: Json<'_>, line: usize, out: &mut BytesMut) -> Row {
+        if value.kind() != Kind::Object {
+            return Row::Bad(BadValue {
+                field: String::new(),
+                path: format!("line {line}"),
+                value: excerpt(value.text(), VALUE_SHOWN),
+                reason: format!("expected an object, found {}", value.kind().with_article()),
             });
         }
-        Ok(Row::End)
+        // What was found in a line goes with it.
+        let (mapping, here): (&Mapping<'_>, Here<'_>) = (&self.mapping, Here::default());
+        let mut row = RowAt::default();
+        row.ordinal = self.ordinal;
+        mapping.find(value, &mut row);
+        match mapping.write(&here, &row, || format!("line {line}, $"), out) {
+            Ok(()) => Row::Good,
+            Err(bad) => Row::Bad(bad),
+        }
     }
 }

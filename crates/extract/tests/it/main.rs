@@ -77,6 +77,7 @@ fn extract_with(
     context: RowContext,
 ) -> Result<(BytesMut, Summary), ExtractError> {
     let first_row = context.first_row;
+    assert_same_when_read(rows, body);
     let mut extraction = daymark_extract::open(rows, body, context)?;
     let mut tuples = BytesMut::new();
     while extraction.next_chunk(&mut tuples)? {}
@@ -87,6 +88,57 @@ fn extract_with(
     }
     assert_eq!(scanned, summary);
     Ok((tuples, summary))
+}
+
+/// Asserts that a body of lines says the same whether it is in memory or read.
+fn assert_same_when_read(rows: &RowsSpec, body: &[u8]) {
+    if !daymark_extract::is_read_in_pieces(rows.layout) {
+        return;
+    }
+    let whole = || {
+        let mut extraction = daymark_extract::open(rows, body, context())?;
+        let mut tuples = BytesMut::new();
+        while extraction.next_chunk(&mut tuples)? {}
+        Ok((tuples, extraction.summary().clone()))
+    };
+    let whole: Result<_, ExtractError> = whole();
+    for bytes in [1, 2, 7, 1 << 20] {
+        let read = extract_read(rows, body, context(), bytes);
+        // What is wrong with the first lines is found before a later byte is seen not to be UTF-8.
+        match (&whole, &read) {
+            (Err(ExtractError::NotUtf8 { .. }), Err(_)) => {}
+            _ => assert_eq!(read, whole, "{bytes} bytes at a time"),
+        }
+    }
+}
+
+/// A body that is read a few bytes at a time.
+struct Trickle<'b> {
+    body: &'b [u8],
+    bytes: usize,
+}
+
+impl std::io::Read for Trickle<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let bytes = self.bytes.min(into.len()).min(self.body.len());
+        into[..bytes].copy_from_slice(&self.body[..bytes]);
+        self.body = &self.body[bytes..];
+        Ok(bytes)
+    }
+}
+
+/// What comes of a body that is read a few bytes at a time, so that it is cut wherever it can be.
+fn extract_read(
+    rows: &RowsSpec,
+    body: &[u8],
+    context: RowContext,
+    bytes: usize,
+) -> Result<(BytesMut, Summary), ExtractError> {
+    let body = Trickle { body, bytes };
+    let mut extraction = daymark_extract::open_read(rows, Box::new(body), context)?;
+    let mut tuples = BytesMut::new();
+    while extraction.next_chunk(&mut tuples)? {}
+    Ok((tuples, extraction.summary().clone()))
 }
 
 fn extract(rows: &RowsSpec, body: &[u8]) -> Result<(BytesMut, Summary), ExtractError> {

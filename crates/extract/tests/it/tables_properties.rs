@@ -277,3 +277,48 @@ fn a_large_table_needs_no_memory_that_grows() {
     assert_eq!(extraction.summary().extracted, 50_000);
     assert!(largest < daymark_extract::CHUNK_BYTES + 200);
 }
+
+#[test]
+fn a_table_may_be_read_that_is_nowhere_as_a_whole() {
+    /// Records, made as they are asked for.
+    struct Endless {
+        left: u64,
+        held: Vec<u8>,
+    }
+    impl std::io::Read for Endless {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            if self.held.is_empty() && self.left > 0 {
+                self.left -= 1;
+                self.held = "x,\"y \u{e9}\",z\n".repeat(1000).into_bytes();
+            }
+            let count = into.len().min(self.held.len());
+            into[..count].copy_from_slice(&self.held[..count]);
+            self.held.drain(..count);
+            Ok(count)
+        }
+    }
+    let rows = abc(CsvFormat::default());
+    let body = Endless { left: 100, held: b"a,b,c\n".to_vec() };
+    let summary = daymark_extract::scan_read(&rows, Box::new(body)).unwrap();
+    assert_eq!((summary.extracted, summary.rejected), (100_000, 0));
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn a_body_is_plain_utf8_when_nothing_is_to_be_done_with_it(
+        bytes in prop::collection::vec(any::<u8>(), 0..12),
+        text in "[a\u{e9}\u{20ac}\u{feff}\u{0}]{0,8}",
+        charset in prop::option::of(prop::sample::select(vec!["utf-8", "us-ascii", "latin1", "utf-16le", "nonsense"])),
+    ) {
+        for body in [bytes.as_slice(), text.as_bytes()] {
+            let plain = daymark_extract::is_plain_utf8(body, charset).unwrap();
+            let taken = daymark_extract::to_utf8(body, charset);
+            let as_it_is = matches!(taken, Ok((std::borrow::Cow::Borrowed(_), None)));
+            // Where it is not sure it says no, and the body is looked at as a whole.
+            prop_assert!(!plain || as_it_is);
+            prop_assert!(plain || !as_it_is || body.contains(&0) || body.is_empty() || charset == Some("utf-16le"));
+        }
+    }
+}

@@ -74,6 +74,7 @@ on_every_store!(
     equal_bytes_are_archived_by_all,
     damage_is_repaired,
     ten_thousand_objects_are_listed_from_a_key_on,
+    what_is_new_is_listed_from_a_key_on,
     names_and_contents_are_any_text,
     a_large_body_goes_through_a_file,
     a_crash_between_any_two_writes_loses_nothing,
@@ -146,6 +147,38 @@ async fn damage_is_repaired(test: TestStore) {
 }
 
 /// On the stand-in for S3, which takes 3 ms for an object, enough for three answers of a thousand.
+async fn what_is_new_is_listed_from_a_key_on(test: TestStore) {
+    let source = source_id();
+    let day = |day: i64| {
+        let at = jiff::Timestamp::from_second(day * 86_400).unwrap();
+        let key = manifest_key(&source, at.as_microsecond(), Uuid::from_u128(7)).to_string();
+        (RawKey::manifests_from(&source, at), key)
+    };
+    let new = async |from: i64| {
+        let new = test.store.new_manifest_keys(&source, &day(from).0).await.unwrap();
+        // It never says anything else than the listing of all.
+        let all = test.store.manifest_keys(&source, Some(&day(from).0)).await.unwrap();
+        assert_eq!(new, all, "from day {from}");
+        new.len()
+    };
+    assert_eq!(new(0).await, 0);
+    for written in 0..100 {
+        test.store.copy_in(&day(written).1, Bytes::from_static(b"{}")).await.unwrap();
+        if written % 10 == 0 {
+            for from in [0, 50, written - 1, written, written + 1] {
+                new(from).await;
+            }
+        }
+    }
+    assert_eq!((new(0).await, new(97).await, new(100).await), (100, 3, 0));
+    // One that came late, under an old key.
+    let late = manifest_key(&source, 98 * 86_400_000_000 + 5, Uuid::from_u128(8)).to_string();
+    test.store.copy_in(&late, Bytes::from_static(b"{}")).await.unwrap();
+    assert_eq!((new(97).await, new(99).await), (4, 1));
+    test.store.copy_in("manifests/weather/zzz.txt", Bytes::new()).await.unwrap();
+    assert_eq!(new(97).await, 4);
+}
+
 async fn ten_thousand_objects_are_listed_from_a_key_on(test: TestStore) {
     let count =
         if matches!(&test.store.backend, Backend::Objects(_, Some(_))) { 2_500 } else { 10_000 };
@@ -472,7 +505,7 @@ async fn a_disk_that_runs_full_loses_no_manifest_and_no_object() {
     let good = fetch(&store, &source).await.unwrap();
     api.only(
         "/x",
-        Reply::json(format!("{{\"rows\":[{{\"a\":\"{}\"}}],\"next\":null}}", "x".repeat(200_000))),
+        Reply::json(format!("{{\"rows\":[{{\"a\":\"{}\"}}],\"next\":null}}", "x".repeat(120_000))),
     );
     let error = fetch(&store, &source).await.unwrap_err();
     let said = daymark_plan::one_line(&error);
@@ -512,7 +545,7 @@ async fn a_disk_that_may_only_be_read_is_read() {
     assert!(error.hint().contains("this user can make and write"));
     assert_eq!(manifest.unwrap(), stored);
     assert_eq!(sound.unwrap().manifests, 1);
-    assert_eq!(findings[0].verdict, super::Verdict::Fail);
+    assert_eq!(findings[0].verdict, daymark_plan::Verdict::Fail);
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@
 //!
 //! In: bytes and keys. Out: files that are written whole or not at all and are on the disk when the call
 //! returns: each is written and synced under another name, then linked (create-only) or renamed into
-//! place, and its folder synced. Files are this user's alone (0600, folders 0700). `object_store`'s own
+//! place, and its folder synced (`folders.rs`). Files are this user's alone (0600, folders 0700). `object_store`'s own
 //! local store neither restricts permissions nor lists a folder without asking for every file's size,
 //! which is what makes ten years of manifests slow. Deliberately absent: deleting objects.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +18,8 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{Error, Result};
 
+use super::folders::Folders;
+use super::recent::Recent;
 use super::{Mode, ObjectInfo};
 
 /// What errors name as the store.
@@ -33,14 +35,14 @@ const ABANDONED: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     root: Arc<FilePath>,
+    folders: Arc<Folders>,
 }
 
 impl Files {
     /// Opens a folder, making it when it is not there, and clears away what killed processes left in its
     /// spool.
     pub(super) fn open(root: &FilePath) -> io::Result<Self> {
-        make_folder(root)?;
-        let files = Self { root: root.into() };
+        let files = Self { root: root.into(), folders: Arc::new(Folders::of(root)?) };
         files.clear_spool();
         Ok(files)
     }
@@ -68,15 +70,51 @@ impl Files {
     pub(super) async fn put(&self, key: &Path, body: Bytes, mode: Mode) -> Result<()> {
         let (files, key) = (self.clone(), key.clone());
         blocking(move || {
-            make_folder(&files.spool_folder()).map_err(|error| failed(&key, error))?;
-            let written = write_file(&files.spool_folder(), &body);
-            let written = written.map_err(|error| failed(&key, error))?;
+            let written = files.write(&body).map_err(|error| failed(&key, error))?;
             let placed = files.place(&written, &key, mode);
-            // Linked into place it has two names; renamed it has lost this one.
-            fs::remove_file(&written).unwrap_or_default();
+            if mode == Mode::Create || placed.is_err() {
+                // Linked into place it has two names; renamed it has lost this one.
+                fs::remove_file(&written).unwrap_or_default();
+            }
             placed
         })
         .await
+    }
+
+    /// Writes and syncs a file of its own name in the spool.
+    fn write(&self, body: &[u8]) -> io::Result<PathBuf> {
+        let spool = self.spool_folder();
+        self.folders.make(&spool)?;
+        match self.write_into(&spool, body) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folders.forget(&spool);
+                self.folders.make(&spool)?;
+                self.write_into(&spool, body)
+            }
+            written => written,
+        }
+    }
+
+    fn write_into(&self, folder: &FilePath, body: &[u8]) -> io::Result<PathBuf> {
+        let path = folder.join(format!("put-{}", uuid::Uuid::now_v7()));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let written = file.write_all(body).and_then(|()| self.folders.sync_file(&file));
+        if let Err(error) = written {
+            fs::remove_file(&path).unwrap_or_default();
+            return Err(error);
+        }
+        Ok(path)
+    }
+
+    /// Copies an object to another key.
+    pub(super) async fn copy(&self, from: &Path, to: &Path) -> Result<()> {
+        self.put_file(to, self.root.join(from.as_ref()), Mode::Overwrite).await
+    }
+
+    /// An object, to be read from front to back.
+    pub(super) async fn file(&self, key: &Path) -> Result<File> {
+        let (path, key) = (self.root.join(key.as_ref()), key.clone());
+        blocking(move || File::open(&path).map_err(|error| failed(&key, error))).await
     }
 
     /// Puts a file of the spool, synced already, into place; it stays where it is as well.
@@ -89,11 +127,15 @@ impl Files {
             // A second name that can be renamed over what is there. It must be a copy: the raw object
             // is for people, and whoever edits it in place must not reach the archive.
             let copy = files.spool_folder().join(format!("copy-{}", uuid::Uuid::now_v7()));
-            let copied = fs::copy(&file, &copy).and_then(|_| File::open(&copy)?.sync_all());
+            files.folders.make(&files.spool_folder()).map_err(|error| failed(&key, error))?;
+            let copied =
+                fs::copy(&file, &copy).and_then(|_| files.folders.sync_file(&File::open(&copy)?));
             let placed = copied
                 .map_err(|error| failed(&key, error))
                 .and_then(|()| files.place(&copy, &key, mode));
-            fs::remove_file(&copy).unwrap_or_default();
+            if placed.is_err() {
+                fs::remove_file(&copy).unwrap_or_default();
+            }
             placed
         })
         .await
@@ -103,14 +145,22 @@ impl Files {
         let to = self.root.join(key.as_ref());
         let folder = to.parent().unwrap_or(&self.root);
         let place = || -> io::Result<()> {
-            make_folder(folder)?;
+            self.folders.make(folder)?;
+            Recent::of(&self.root, self.spool_folder()).note(key.as_ref(), from)?;
             match mode {
                 Mode::Create => fs::hard_link(from, &to)?,
                 Mode::Overwrite => fs::rename(from, &to)?,
             }
-            File::open(folder)?.sync_all()
+            self.folders.sync(folder)
         };
-        place().map_err(|error| failed(key, error))
+        let placed = match place() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folders.forget(folder);
+                place()
+            }
+            placed => placed,
+        };
+        placed.map_err(|error| failed(key, error))
     }
 
     /// The bytes of an object.
@@ -135,28 +185,42 @@ impl Files {
 
     /// The names of one folder after a name, in order; no file is looked at.
     pub(super) async fn names(&self, folder: &Path, after: Option<&str>) -> Result<Vec<String>> {
-        let (path, key) = (self.root.join(folder.as_ref()), folder.clone());
+        let (files, folder) = (self.clone(), folder.clone());
         let after = after.map(str::to_owned);
         blocking(move || {
-            let entries = match fs::read_dir(&path) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-                Err(error) => return Err(failed(&key, error)),
-            };
-            let mut keys = Vec::new();
-            for entry in entries {
-                let name = entry.map_err(|error| failed(&key, error))?.file_name();
-                // A name that is not UTF-8 is none of ours.
-                let Some(name) = name.to_str() else { continue };
-                let name = format!("{key}/{name}");
-                if after.as_ref().is_none_or(|after| name > *after) {
-                    keys.push(name);
-                }
-            }
-            keys.sort_unstable();
+            let mut keys = files.names_of(&folder).map_err(|error| failed(&folder, error))?;
+            keys.retain(|key| after.as_ref().is_none_or(|after| key > after));
             Ok(keys)
         })
         .await
+    }
+
+    /// The names of a folder of manifests after a name, in order, of those that daymark wrote.
+    pub(super) async fn recent(&self, folder: &Path, after: &str) -> Result<Vec<String>> {
+        let (files, folder, after) = (self.clone(), folder.clone(), after.to_owned());
+        blocking(move || {
+            let recent = Recent::of(&files.root, files.spool_folder());
+            let all = || files.names_of(&folder);
+            recent.after(folder.as_ref(), &after, all).map_err(|error| failed(&folder, error))
+        })
+        .await
+    }
+
+    fn names_of(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.root.join(folder.as_ref())) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut keys = Vec::new();
+        for entry in entries {
+            // A name that is not UTF-8 is none of ours.
+            if let Some(name) = entry?.file_name().to_str() {
+                keys.push(format!("{folder}/{name}"));
+            }
+        }
+        keys.sort_unstable();
+        Ok(keys)
     }
 
     /// Every object under a prefix, in order.
@@ -201,23 +265,6 @@ impl Files {
 fn info(key: String, metadata: &fs::Metadata) -> ObjectInfo {
     let modified = metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
     ObjectInfo { key, size: metadata.len(), modified }
-}
-
-/// Makes a folder and those it stands in, for this user alone.
-fn make_folder(folder: &FilePath) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// Writes and syncs a file of its own name in a folder.
-fn write_file(folder: &FilePath, body: &[u8]) -> io::Result<PathBuf> {
-    let path = folder.join(format!("put-{}", uuid::Uuid::now_v7()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    let written = file.write_all(body).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        fs::remove_file(&path).unwrap_or_default();
-        return Err(error);
-    }
-    Ok(path)
 }
 
 fn failed(key: &Path, error: io::Error) -> Error {

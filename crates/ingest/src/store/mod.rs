@@ -8,28 +8,33 @@ mod buckets;
 #[cfg(test)]
 mod contract;
 mod files;
+mod folders;
 mod objects;
 mod probe;
+mod read;
+mod recent;
 mod s3;
 #[cfg(test)]
 mod strict;
+mod syncs;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daymark_plan::{RawUrl, SourceId, sha256_hex};
+use daymark_plan::{RawUrl, SourceId};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
+pub(crate) use read::Digest;
 pub(crate) use s3::signer;
 
 use crate::error::IngestError;
 use crate::keys::RawKey;
-use crate::manifest::{Manifest, Page, StoredManifest};
+use crate::manifest::{Manifest, StoredManifest};
 use crate::spool::{Spool, Spooled};
 use files::Files;
 use objects::Objects;
@@ -158,17 +163,6 @@ impl RawStore {
         }
     }
 
-    /// The bytes of a page, checked against the hash its manifest has for them.
-    pub async fn read_page(&self, page: &Page) -> Result<Bytes, IngestError> {
-        let body = self.read(&page.archive_key).await?;
-        let found = sha256_hex(&body);
-        if found != page.sha256 {
-            let (store, key) = (self.shown.to_string(), page.archive_key.clone());
-            return Err(IngestError::Damaged { store, key, found });
-        }
-        Ok(body)
-    }
-
     /// The keys of a source's manifests, in order: all, or those after a key (see
     /// [`RawKey::manifests_from`]). Files that are not manifests are passed over. In a bucket one request
     /// brings a thousand; in a folder no file is looked at.
@@ -178,6 +172,24 @@ impl RawStore {
         after: Option<&str>,
     ) -> Result<Vec<String>, IngestError> {
         let mut keys = self.names(&RawKey::manifests_of(source), after).await?;
+        keys.retain(|key| RawKey::fetched_at(key).is_some());
+        Ok(keys)
+    }
+
+    /// The keys of a source's manifests after a key, in order: what is new since then. In a bucket one
+    /// request brings a thousand; in a folder, what others than daymark copied into it may be missing,
+    /// and [`Self::manifest_keys`] finds it.
+    pub async fn new_manifest_keys(
+        &self,
+        source: &SourceId,
+        after: &str,
+    ) -> Result<Vec<String>, IngestError> {
+        let prefix = RawKey::manifests_of(source);
+        let keys = match &self.backend {
+            Backend::Files(files) => files.recent(&prefix, after).await,
+            Backend::Objects(objects, _) => objects.names(&prefix, Some(after)).await,
+        };
+        let mut keys = keys.map_err(|cause| self.not_listed(&prefix, cause))?;
         keys.retain(|key| RawKey::fetched_at(key).is_some());
         Ok(keys)
     }
@@ -249,8 +261,8 @@ impl RawStore {
         match self.put_spooled(key, body, Mode::Create).await {
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let key_text = key.to_string();
-                let there = self.read(&key_text).await?;
-                if there.len() as u64 == body.len() && sha256_hex(&there) == body.sha256() {
+                let there = self.digest(&key_text).await?;
+                if there.bytes == body.len() && there.sha256 == body.sha256() {
                     let version = match &self.backend {
                         Backend::Objects(objects, Some(_)) => objects.version(&key.path()).await,
                         Backend::Objects(_, None) | Backend::Files(_) => None,
@@ -272,6 +284,20 @@ impl RawStore {
     ) -> Result<Written, IngestError> {
         let done = self.put_spooled(key, body, Mode::Overwrite).await;
         done.map_err(|cause| self.not_written(key, cause))
+    }
+
+    /// Writes what is at a key to another that may be there already.
+    pub(crate) async fn copy(&self, from: &str, to: &RawKey<'_>) -> Result<(), IngestError> {
+        let copied = async {
+            #[cfg(test)]
+            self.outlive()?;
+            let from = Path::parse(from)?;
+            match &self.backend {
+                Backend::Files(files) => files.copy(&from, &to.path()).await,
+                Backend::Objects(objects, _) => objects.copy(&from, &to.path()).await,
+            }
+        };
+        copied.await.map_err(|cause| self.not_written(to, cause))
     }
 
     /// Writes an object that must not be there.

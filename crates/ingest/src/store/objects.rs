@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{
@@ -116,6 +117,16 @@ impl Objects {
     /// The version of an object, where the bucket keeps versions. It is good to know and not needed.
     pub(super) async fn version(&self, key: &Path) -> Option<String> {
         self.store.head(key).await.ok()?.version
+    }
+
+    /// The bytes of an object as they come.
+    pub(super) async fn stream(&self, key: &Path) -> Result<BoxStream<'static, Result<Bytes>>> {
+        Ok(self.store.get(key).await?.into_stream())
+    }
+
+    /// Copies an object to another key, within the bucket.
+    pub(super) async fn copy(&self, from: &Path, to: &Path) -> Result<()> {
+        self.store.copy(from, to).await
     }
 
     /// What is known of an object without reading it.

@@ -7,6 +7,7 @@ mod auth;
 mod encodings;
 mod entities;
 mod incremental;
+mod large;
 mod pagination;
 mod rates;
 mod refused;

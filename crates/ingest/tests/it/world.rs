@@ -81,10 +81,6 @@ impl World {
 
     /// The source, asking `url`, with more lines for `[request]`, and other tables.
     pub(crate) fn source_at(&self, url: &str, request: &str, tables: &str) -> Source {
-        let folder = self.folder.path().join("pipeline");
-        fs::create_dir_all(folder.join("sources")).unwrap();
-        let main = "name = \"test\"\ntime_zone = \"UTC\"\nschedule = \"cron(0 8 * * ? *)\"\n";
-        fs::write(folder.join("daymark.toml"), main).unwrap();
         let retry = if tables.contains("[retry]") { "" } else { "[retry]\nbase_seconds = 0.001" };
         let expect =
             if tables.contains("[expect]") { "" } else { "[expect]\nabsent = [\"$.error\"]" };
@@ -105,6 +101,15 @@ impl World {
             temperature_max_c = {{ path = "temperature_2m_max", type = "double" }}
             "#
         );
+        self.weather_of(&text)
+    }
+
+    /// The source of a file `weather.toml`.
+    pub(crate) fn weather_of(&self, text: &str) -> Source {
+        let folder = self.folder.path().join("pipeline");
+        fs::create_dir_all(folder.join("sources")).unwrap();
+        let main = "name = \"test\"\ntime_zone = \"UTC\"\nschedule = \"cron(0 8 * * ? *)\"\n";
+        fs::write(folder.join("daymark.toml"), main).unwrap();
         fs::write(folder.join("sources/weather.toml"), text).unwrap();
         let plan = daymark_plan::load(&folder, &Environment::default()).unwrap();
         plan.sources.into_iter().next().unwrap()

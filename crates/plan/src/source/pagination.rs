@@ -79,6 +79,13 @@ impl Pagination {
         max_pages: 1,
     };
 
+    /// Whether what follows a page stands in its body.
+    pub fn reads_bodies(&self) -> bool {
+        let by_style = matches!(self.style, PageStyle::NextUrl { .. } | PageStyle::Cursor { .. });
+        let stops = [&self.has_more, &self.total_rows, &self.total_pages];
+        by_style || stops.iter().any(|path| path.is_some())
+    }
+
     /// Whether a fetch may have several pages.
     pub fn is_some(&self) -> bool {
         !matches!(self.style, PageStyle::None)
