@@ -32,7 +32,8 @@ pub(crate) async fn fetch(arguments: &Fetch) -> Result<ExitCode, Failure> {
     let due = schedule::data_date(source.data_date, source.calendar, zone, clock.now());
     let data_date = arguments.date.unwrap_or(due);
     dates::is_past_or_today(&plan, data_date, &clock)?;
-    dates::is_answered_for(source, data_date, due)?;
+    let day = |date| [(source.id.clone(), date)];
+    dates::are_answered_for(&plan, &day(data_date), &day(due), |_| String::new())?;
     // A day that was asked for by name is a day by itself: what is new since is not part of it.
     let reach = if data_date == due { Reach::Forward } else { Reach::ByDay };
     let order = FetchOrder { data_date, scheduled_at: None, run_id: Uuid::now_v7(), reach };

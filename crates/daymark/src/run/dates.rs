@@ -5,7 +5,7 @@
 //! kept under another day would be a false record. Deliberately absent: which day is due, which is the
 //! schedule's.
 
-use daymark_plan::{Clock, Plan, Source};
+use daymark_plan::{Clock, Plan, Source, SourceId};
 use jiff::civil::Date;
 
 use crate::failure::Failure;
@@ -28,21 +28,38 @@ pub(crate) fn is_past_or_today(plan: &Plan, date: Date, clock: &Clock) -> Result
     Ok(())
 }
 
-/// Refuses another day than the due one of a source that is not told the day: its API would answer as of
-/// now.
-pub(crate) fn is_answered_for(source: &Source, date: Date, due: Date) -> Result<(), Failure> {
-    if date == due || source.answers_for_any_date() {
-        return Ok(());
-    }
-    let (id, file) = (&source.id, &source.file);
+/// Refuses days, other than those that are due, of sources that are not told the day. `elsewhere` says what
+/// else the command could be told to do.
+pub(crate) fn are_answered_for(
+    plan: &Plan,
+    days: &[(SourceId, Date)],
+    due: &[(SourceId, Date)],
+    elsewhere: impl Fn(Date) -> String,
+) -> Result<(), Failure> {
+    let of_now: Vec<&(SourceId, Date)> = days
+        .iter()
+        .filter(|day| !due.contains(day))
+        .filter(|(id, _)| !plan.source(id).is_some_and(Source::answers_for_any_date))
+        .collect();
+    let Some((_, date)) = of_now.first() else { return Ok(()) };
+    let names: Vec<String> = of_now.iter().map(|(id, _)| format!("`{id}`")).collect();
+    let now: Vec<String> = due
+        .iter()
+        .filter(|(id, _)| of_now.iter().any(|(other, _)| other == id))
+        .map(|(id, date)| format!("`{id}` {date}"))
+        .collect();
+    let (are, answers) =
+        if names.len() == 1 { ("is", "its API answers") } else { ("are", "their APIs answer") };
     Err(Failure::usage(
         format!(
-            "`{id}` cannot be asked about {date}: its request names no day, so the answer would be as \
-             of now and not of {date}"
+            "{} {are} asked without a date, so {answers} as of now and not for {date}",
+            names.join(" and ")
         ),
         format!(
-            "leave out `--date` to ask for {due}, the day that is due; or, when the API takes a date, \
-             put `{{{{ data_date }}}}` into `[request]` of {file}"
+            "write `{{{{ data_date }}}}` into `[request]` where the API takes a date; leave `--date` away \
+             for what is due now ({}){}",
+            now.join(", "),
+            elsewhere(*date)
         ),
     ))
 }

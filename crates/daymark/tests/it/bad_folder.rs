@@ -101,11 +101,11 @@ async fn a_day_that_the_api_is_not_asked_about() {
         "error: `sp500` and `weather` are asked without a date, so their APIs answer as of now and not for \
          2026-03-02"
     );
-    let start = "hint: write `{{ data_date }}` into `[request]` where the API takes a date; choose other \
-                 sources with `--source`; leave `--date` away for the days that are due now (`sp500` 20";
+    let start = "hint: write `{{ data_date }}` into `[request]` where the API takes a date; leave `--date` \
+                 away for what is due now (`sp500` 20";
     assert!(hint.starts_with(start), "{hint}");
-    let end =
-        "); or keep what the API answers now as the answer for 2026-03-02, with `--as-of-now`\n";
+    let end = "); choose other sources with `--source`; or keep what the API answers now as the answer for \
+         2026-03-02, with `--as-of-now`\n";
     assert!(hint.ends_with(end), "{hint}");
     let said = refused(&world, &["run", "--date", "2026-03-02", "--source", "weather"]).await;
     let error = "error: `weather` is asked without a date, so its API answers as of now and not for \

@@ -221,8 +221,8 @@ async fn a_fetch_is_stored_without_a_database_and_published_by_the_next_run() {
     // Only what is due can be asked of an API that answers as of now.
     let other = daymark(&world, &["fetch", "weather", "--date", "2026-03-01"]).await;
     other.expect_code(2);
-    assert!(other.stderr.contains("its request names no day"), "{}", other.stderr);
-    assert!(other.stderr.contains("put `{{ data_date }}` into `[request]`"), "{}", other.stderr);
+    assert!(other.stderr.contains("as of now and not for 2026-03-01"), "{}", other.stderr);
+    assert!(other.stderr.contains("write `{{ data_date }}` into `[request]`"), "{}", other.stderr);
     assert_eq!(world.manifests("weather").len(), 1);
     // What is refused is kept as evidence.
     world.api.only(WEATHER, Reply::new(200, "{}"));
