@@ -217,18 +217,14 @@ fn readings(text: &[u8], secret: &[u8], read: &mut impl FnMut(usize, usize)) {
                 at += 2;
             }
         }
-        b'\\' => match text.get(1) {
-            Some(b'u') => {
-                if let Some(code) = text.get(2..6).and_then(|digits| number(digits, 16)) {
-                    character(code, 6);
+        b'\\' => {
+            // JSON in JSON is escaped twice: `\\\"`, and a backslash itself is two, four, ...
+            for level in [1, 3, 7] {
+                if text.get(..level).is_some_and(|run| run.iter().all(|byte| *byte == b'\\')) {
+                    escaped(&text[level..], level, &mut character);
                 }
             }
-            Some(b'n') => character(u32::from(b'\n'), 2),
-            Some(b'r') => character(u32::from(b'\r'), 2),
-            Some(b't') => character(u32::from(b'\t'), 2),
-            Some(&escaped) => character(u32::from(escaped), 2),
-            None => {}
-        },
+        }
         b'&' => {
             let Some(end) = text.iter().take(10).position(|byte| *byte == b';') else { return };
             let code = match &text[1..end] {
@@ -246,6 +242,22 @@ fn readings(text: &[u8], secret: &[u8], read: &mut impl FnMut(usize, usize)) {
             }
         }
         _ => {}
+    }
+}
+
+/// The character behind so many backslashes.
+fn escaped(text: &[u8], before: usize, character: &mut impl FnMut(u32, usize)) {
+    match text.first() {
+        Some(b'u') => {
+            if let Some(code) = text.get(1..5).and_then(|digits| number(digits, 16)) {
+                character(code, before + 5);
+            }
+        }
+        Some(b'n') => character(u32::from(b'\n'), before + 1),
+        Some(b'r') => character(u32::from(b'\r'), before + 1),
+        Some(b't') => character(u32::from(b'\t'), before + 1),
+        Some(&other) => character(u32::from(other), before + 1),
+        None => {}
     }
 }
 
@@ -283,6 +295,10 @@ mod tests {
             percent,
             form,
             json.trim_matches('"').to_owned(),
+            serde_json::Value::from(json.trim_matches('"'))
+                .to_string()
+                .trim_matches('"')
+                .to_owned(),
             "p\\u0026ss \\u0022w\\\\rd\\\"\\/\\u00e9+%25=".to_owned(),
             "p&amp;ss &quot;w\\rd&#34;/&#xE9;+%25=".to_owned(),
             "p%26ss+%22w%5crd%22/%C3%A9%2B%2525%3D".to_owned(),

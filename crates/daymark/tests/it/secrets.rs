@@ -44,14 +44,14 @@ const PLACES: [(&str, &str, &str, &str); 9] = [
         "oauth",
         "S_CLIENT",
         "cqient-5/secret+ &%",
-        "[auth]\ntype = \"oauth2\"\ntoken_url = \"{api}/token\"\nclient_id = \"me\"\n\
+        "[auth]\ntype = \"oauth2\"\ntoken_url = \"{api}/token/oauth\"\nclient_id = \"me\"\n\
          client_secret = \"${S_CLIENT}\"\ncredentials_in = \"form\"",
     ),
     (
         "oauth_header",
         "S_CLIENT2",
         "dqient-6/secret+ &%",
-        "[auth]\ntype = \"oauth2\"\ntoken_url = \"{api}/token\"\nclient_id = \"me\"\n\
+        "[auth]\ntype = \"oauth2\"\ntoken_url = \"{api}/token/oauth_header\"\nclient_id = \"me\"\n\
          client_secret = \"${S_CLIENT2}\"",
     ),
     (
@@ -230,8 +230,8 @@ async fn no_secret_is_found_anywhere() {
         "refused",
         "words",
     ] {
-        world.api.only("/token", token.clone());
-        for (id, ..) in PLACES {
+        for (id, _, secret, _) in PLACES {
+            world.api.only(&format!("/token/{id}"), token.clone());
             let all = repeated(id);
             let words = all.join(" ");
             let in_json = serde_json::Value::from(format!("who is {words}?")).to_string();
@@ -266,17 +266,11 @@ async fn no_secret_is_found_anywhere() {
                         .header("etag", &all[1])
                         .header("content-type", &format!("text/{}", all[1]))
                         .header("set-cookie", &format!("k={}", all[1])),
+                    // Who gives no token repeats what it was asked with.
                     "token" => {
-                        let both = format!(
-                            "{} {}",
-                            repeated("oauth").join(" "),
-                            repeated("oauth_header").join(" ")
-                        );
-                        let both = serde_json::Value::from(both);
-                        world.api.only(
-                            "/token",
-                            Reply::json(format!(r#"{{"message":{both}}}"#)).status(400),
-                        );
+                        let own = serde_json::Value::from(forms(secret).join(" "));
+                        let refusal = Reply::json(format!(r#"{{"message":{own}}}"#)).status(400);
+                        world.api.only(&format!("/token/{id}"), refusal);
                         Reply::new(500, words)
                     }
                     "silence" => Reply::close(),
