@@ -112,7 +112,7 @@ fn on_date(
     if date > today {
         return Err(Failure::usage(
             format!("the data date {date} is in the future"),
-            format!("today is {today} in {}", plan.settings.schedule.zone_name),
+            format!("today is {today} in {}", plan.settings.zone_name),
         ));
     }
     if date.year() < 1 {
