@@ -127,7 +127,7 @@ fn read(expression: &str) -> Result<Expression, BadExpression> {
     let inner = |name: &str| {
         let end = expression.len().checked_sub(1)?;
         let fits = expression.starts_with(name) && expression.ends_with(')');
-        fits.then(|| name.len()..end)
+        fits.then_some(name.len()..end)
     };
     if let Some(inner) = inner("cron(") {
         return Cron::parse(expression, inner).map(Expression::Cron);

@@ -63,7 +63,7 @@ fn slow(
             let mut skipped = previous + MINUTE;
             while skipped < wall {
                 jumped |= fits(skipped);
-                skipped = skipped + MINUTE;
+                skipped += MINUTE;
             }
         }
         if jumped || (fits(wall) && !shown.contains(&wall)) {
