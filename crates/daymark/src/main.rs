@@ -52,5 +52,6 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cursor(arguments) => commands::cursor::cursor(&arguments.command).await,
         Command::Doctor(arguments) => commands::doctor::doctor(&arguments).await,
         Command::Infer(arguments) => commands::infer::infer(&arguments),
+        Command::Schedule(cli::Schedule::Next(arguments)) => commands::schedule::next(&arguments),
     }
 }

@@ -17,6 +17,7 @@ const LONGEST_CLOSURE: usize = 31;
 /// The data date of a fire at `at`; `zone` is the pipeline's.
 ///
 /// - [`DataDateRule::RunDay`]: the civil day of the instant in `zone`.
+/// - [`DataDateRule::RunDayOffset`]: so many civil days after it.
 /// - [`DataDateRule::PreviousSession`]: the last day of the calendar that is over at the instant. Of
 ///   an exchange, its last session whose close is not after the instant, by the exchange's own clock,
 ///   half days included: at 14:00 on the Friday after Thanksgiving that Friday is over, at 14:00 on
@@ -26,6 +27,7 @@ pub fn data_date(rule: DataDateRule, calendar: Calendar, zone: &TimeZone, at: Ti
     let today = zone.to_datetime(at).date();
     match (rule, calendar) {
         (DataDateRule::RunDay, _) => today,
+        (DataDateRule::RunDayOffset(days), _) => today.saturating_add(jiff::Span::new().days(days)),
         (DataDateRule::PreviousSession, Calendar::Daily) => before(today, |_| true),
         (DataDateRule::PreviousSession, Calendar::Weekdays) => before(today, is_weekday),
         (DataDateRule::PreviousSession, Calendar::Exchange(_)) => {
@@ -79,6 +81,8 @@ mod tests {
         ] {
             assert_eq!(of(DataDateRule::RunDay, "nyse", wall), day);
         }
+        let yesterday = of(DataDateRule::RunDayOffset(-1), "daily", "2026-03-01T08:00");
+        assert_eq!(yesterday, "2026-02-28");
     }
 
     #[test]
@@ -93,6 +97,7 @@ mod tests {
             ("2026-11-30T08:00", "2026-11-27"), // Monday: the half day
             ("2026-07-06T08:00", "2026-07-02"), // Monday after July 3, observed
             ("2026-04-06T08:00", "2026-04-02"), // Easter Monday, after Good Friday
+            ("2023-01-03T08:00", "2022-12-30"), // New Year's on a Sunday: Monday is closed too
         ] {
             assert_eq!(previous("nyse", wall), day, "{wall}");
         }

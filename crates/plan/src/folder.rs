@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::digest::hex;
@@ -16,6 +17,7 @@ use crate::mart::{self, Mart};
 use crate::model::{self, Model};
 use crate::page::{self, Page};
 use crate::problem::{PlanError, Problem};
+use crate::schedule::Schedule;
 use crate::section::Text;
 use crate::settings::{self, Settings};
 use crate::source::{self, Source, SourceId};
@@ -90,6 +92,16 @@ impl Plan {
         self.sources.iter().find(|source| source.id == *id)
     }
 
+    /// When a source is fetched: at its own times if it has any, else at the pipeline's.
+    pub fn schedule_of<'p>(&'p self, source: &'p Source) -> &'p Schedule {
+        source.schedule.as_ref().unwrap_or(&self.settings.schedule)
+    }
+
+    /// The first instant after `after` at which a source is fetched; `None` if none ever is again.
+    pub fn next_fire(&self, after: Timestamp) -> Option<Timestamp> {
+        self.sources.iter().filter_map(|source| self.schedule_of(source).next_after(after)).min()
+    }
+
     /// The models that read a source.
     pub fn models_of(&self, id: &SourceId) -> impl Iterator<Item = &Model> {
         self.models.iter().filter(move |model| model.source == *id)
@@ -125,11 +137,12 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
     let main = Text { file: "daymark.toml", text: &main, first_line: 1 };
     let settings = settings::read(&root, main, environment, &mut problems);
 
+    let zone = settings.as_ref().map_or("UTC", |(_, settings)| &settings.zone_name);
     let source_files = files(&root, "sources", "toml", &mut problems);
     let ids: Vec<String> = source_files.iter().map(|file| file.stem.clone()).collect();
     let sources: Vec<Source> = source_files
         .iter()
-        .filter_map(|file| source::read(&file.stem, &root, file.text(), &mut problems))
+        .filter_map(|file| source::read(&file.stem, &root, zone, file.text(), &mut problems))
         .collect();
     if source_files.is_empty() {
         problems.push(
@@ -170,7 +183,8 @@ pub fn read_source(id: &str, root: &Path, text: &str) -> Result<Source, Vec<Prob
     let file = format!("sources/{id}.toml");
     let mut problems = Vec::new();
     let text = Text { file: &file, text, first_line: 1 };
-    match source::read(id, root, text, &mut problems) {
+    // The pipeline's zone is not known here; it is only the default of a schedule of the source's own.
+    match source::read(id, root, "UTC", text, &mut problems) {
         Some(source) if problems.is_empty() => Ok(source),
         _ => {
             problems.sort();
@@ -197,13 +211,15 @@ pub fn whole_parts(folder: &Path, environment: &Environment) -> WholeParts {
         let settings = settings::read(&root, text, environment, &mut problems);
         settings.filter(|_| problems.is_empty())
     });
+    let zone = settings.as_ref().map_or("UTC", |(_, settings)| &settings.zone_name);
     let files = files(&root, "sources", "toml", &mut Vec::new());
     let sources = files.iter().filter_map(|file| {
         let mut problems = Vec::new();
-        let source = source::read(&file.stem, &root, file.text(), &mut problems);
+        let source = source::read(&file.stem, &root, zone, file.text(), &mut problems);
         source.filter(|_| problems.is_empty())
     });
-    WholeParts { settings, sources: sources.collect() }
+    let sources = sources.collect();
+    WholeParts { settings, sources }
 }
 
 fn names_once(models: &[Model], marts: &[Mart], problems: &mut Vec<Problem>) {

@@ -21,10 +21,12 @@ mod problem;
 mod raw;
 mod rows;
 mod schedule;
+mod schedule_section;
 mod section;
 mod settings;
 mod source;
 mod sql_text;
+mod zone_data;
 
 pub use cause::{causes, one_line};
 pub use clock::Clock;
@@ -42,7 +44,7 @@ pub use rows::{
     ColumnRef, CsvFormat, Field, FieldPlace, FieldType, GridHeader, Layout, Reading, RowsSpec,
     SYSTEM_COLUMNS,
 };
-pub use schedule::{Calendar, DataDateRule, Schedule};
+pub use schedule::{BadExpression, Calendar, DataDateRule, DstGap, Schedule};
 pub use settings::{Dashboard, DatabaseUrl, Encryption, RawUrl, S3Location, Secret, Settings};
 pub use source::{
     Auth, Body, ClientCredentials, CursorType, Entities, Entity, EntityColumn, EntityId, Expect,
@@ -50,3 +52,4 @@ pub use source::{
     Request, Retry, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values, Weight,
     Window, is_secret_name,
 };
+pub use zone_data::{ZoneData, zone_data};

@@ -146,6 +146,8 @@ pub struct Dashboard {
 pub struct Settings {
     /// The pipeline's zone: what "the day" of an instant is.
     pub zone: TimeZone,
+    /// The zone's name.
+    pub zone_name: String,
     /// When the pipeline fires.
     pub schedule: Schedule,
     /// Where raw objects are kept.
@@ -181,7 +183,12 @@ pub(crate) fn read(
         }
         fits
     });
-    let schedule = read_schedule(&mut section, problems);
+    let zone = read_zone(&mut section, problems);
+    let default = zone.as_ref().map_or("UTC", |(name, _)| name);
+    if !section.has("schedule") {
+        section.required_string("schedule", problems);
+    }
+    let schedule = crate::schedule_section::read(&mut section, default, problems);
     let raw = raw::read(root, &mut section, environment, problems);
     let database = read_database(root, &mut section, environment, problems);
     let dashboard = read_dashboard(&mut section, name.as_deref(), environment, problems);
@@ -189,9 +196,21 @@ pub(crate) fn read(
     section.finish(problems);
     let (database, schema) = database?;
     let schedule = schedule?;
-    let zone = schedule.zone.clone();
+    let (zone_name, zone) = zone?;
     let (raw, dashboard) = (raw?, dashboard?);
-    Some((name?, Settings { zone, schedule, raw, database, schema, dashboard, hosts }))
+    Some((name?, Settings { zone, zone_name, schedule, raw, database, schema, dashboard, hosts }))
+}
+
+/// The pipeline's zone, with its name.
+fn read_zone(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<(String, TimeZone)> {
+    let name = section.required_string("time_zone", problems)?;
+    let zone = TimeZone::get(&name).ok();
+    if zone.is_none() {
+        let problem = section.problem("time_zone", format!("`time_zone` is `{name}`"));
+        problems
+            .push(problem.hint("accepted: an IANA zone name such as `America/New_York` or `UTC`"));
+    }
+    zone.map(|zone| (name, zone))
 }
 
 fn read_hosts(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Rate> {
@@ -212,32 +231,6 @@ fn read_hosts(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> BTreeMa
         limits.finish(problems);
     }
     hosts
-}
-
-fn read_schedule(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Schedule> {
-    let zone = section.required_string("time_zone", problems);
-    let expression = section.required_string("schedule", problems);
-    // Without a zone the expression is judged all the same.
-    let known = zone.as_deref().filter(|zone| TimeZone::get(zone).is_ok());
-    let parsed = expression.map(|expression| {
-        let parsed = Schedule::parse(&expression, known.unwrap_or("UTC"));
-        parsed.map_err(|reason| format!("`schedule` is `{expression}`: {reason}"))
-    });
-    if let (Some(zone), None) = (&zone, known) {
-        let problem = section.problem("time_zone", format!("`time_zone` is `{zone}`"));
-        problems
-            .push(problem.hint("accepted: an IANA zone name such as `America/New_York` or `UTC`"));
-    }
-    match parsed? {
-        Ok(schedule) => known.map(|_| schedule),
-        Err(message) => {
-            problems.push(section.problem("schedule", message).hint(
-                "accepted: cron(minute hour day-of-month month day-of-week year), such as \
-                 `cron(0 8 * * ? *)` for every day at 08:00",
-            ));
-            None
-        }
-    }
 }
 
 /// A setting: the environment's word if there is one, else the file's, with the place to blame.

@@ -25,7 +25,6 @@ use crate::failure::Failure;
 use crate::lifecycle::{self, Ended};
 use crate::output;
 use crate::run::{Order, Runner};
-use crate::schedule;
 
 /// Runs the demo.
 pub(crate) async fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
@@ -126,8 +125,7 @@ fn faults(now: Timestamp) -> Faults {
 /// The last `count` scheduled instants up to now.
 fn mornings(plan: &Plan, now: Timestamp, count: u16) -> Vec<Timestamp> {
     let start = now - (i64::from(count) + 2).saturating_mul(24).hours();
-    let fires: Vec<Timestamp> =
-        schedule::fires_between(&plan.settings.schedule, start, now).collect();
+    let fires: Vec<Timestamp> = plan.settings.schedule.fires_between(start, now).collect();
     fires[fires.len().saturating_sub(usize::from(count))..].to_vec()
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod init;
 pub(crate) mod preview;
 pub(crate) mod raw;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod up;
@@ -24,7 +25,6 @@ use daymark_warehouse::{DueDays, Warehouse};
 
 use crate::cli::Folder;
 use crate::failure::Failure;
-use crate::schedule;
 
 /// Reads the pipeline folder.
 pub(crate) fn load(folder: &Folder) -> Result<Arc<Plan>, PlanError> {
@@ -33,9 +33,10 @@ pub(crate) fn load(folder: &Folder) -> Result<Arc<Plan>, PlanError> {
 
 /// A reader of the warehouse that knows which days are due by a clock.
 pub(crate) fn reader(plan: &Plan, warehouse: Warehouse, clock: Clock) -> daymark_warehouse::Reader {
-    let (schedule, zone) = (plan.settings.schedule.clone(), plan.settings.zone.clone());
+    let (default, zone) = (plan.settings.schedule.clone(), plan.settings.zone.clone());
     let due: DueDays = Arc::new(move |source, date| {
-        schedule::due(&schedule, source.data_date, source.calendar, &zone, date, clock.now())
+        let schedule = source.schedule.as_ref().unwrap_or(&default);
+        crate::schedule::due(schedule, source.data_date, source.calendar, &zone, date, clock.now())
     });
     daymark_warehouse::Reader::new(warehouse, due)
 }

@@ -14,7 +14,6 @@ use crate::cli::Status;
 use crate::commands;
 use crate::failure::Failure;
 use crate::output;
-use crate::schedule;
 
 /// Shows the status.
 pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
@@ -32,7 +31,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
     let read = read.await;
     warehouse.close().await;
     let (sources, last_publish, refused_marts) = read?;
-    let next = schedule::next_after(&plan.settings.schedule, now);
+    let next = plan.next_fire(now);
     if arguments.json {
         output::json(&json!({
             "pipeline": plan.name,

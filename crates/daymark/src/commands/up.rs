@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::lifecycle::{self, Ended};
 use crate::output;
 use crate::run::{Order, Progress, Runner};
-use crate::schedule;
+use crate::schedule::{self, Missed};
 
 /// The longest sleep: a machine that was suspended, or whose clock was set, is late by no more.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -53,16 +53,15 @@ pub(crate) async fn up(arguments: &Up) -> Result<ExitCode, Failure> {
     done.map(|_| ExitCode::SUCCESS)
 }
 
-/// Runs at every scheduled time. What was missed while nothing ran becomes one catch-up run.
+/// Runs at every scheduled time, the sources whose time it is. What was missed while nothing ran becomes one catch-up run.
 async fn keep_schedule(
     plan: &Plan,
     runner: &Runner,
     clock: &Clock,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let schedule = &plan.settings.schedule;
     let mut last = first_mark(runner, clock.now()).await?;
-    if let Some(next) = schedule::next_after(schedule, clock.now()) {
+    if let Some(next) = plan.next_fire(clock.now()) {
         let local =
             next.to_zoned(plan.settings.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
         output::to_stdout(&format!("next run: {local}\n"))?;
@@ -70,8 +69,10 @@ async fn keep_schedule(
     let started = clock.now();
     let mut again = None;
     while !stop.is_cancelled() {
-        if let Some(fire) = schedule::catch_up(schedule, Some(last), clock.now()) {
-            let days = runner.days_at(fire, plan.sources.iter());
+        let now = clock.now();
+        let missed = schedule::missed(plan, last, now);
+        if let Some(Missed { fire, sources, .. }) = missed.filter(|missed| missed.starts <= now) {
+            let days = runner.days_at(fire, sources);
             let kind = if fire < started { RunKind::CatchUp } else { RunKind::Scheduled };
             let order = Order { kind, scheduled_at: Some(fire), days, reach: Reach::Forward };
             let progress = Progress::Lines;
@@ -89,7 +90,10 @@ async fn keep_schedule(
                 }
             }
         }
-        let wait = match (again, schedule::next_after(schedule, last)) {
+        let next = schedule::missed(plan, last, clock.now())
+            .map(|missed| missed.starts)
+            .or_else(|| plan.next_fire(last));
+        let wait = match (again, next) {
             (Some(again), _) => again,
             (None, Some(next)) => Duration::try_from(clock.now().duration_until(next))
                 .unwrap_or_default()

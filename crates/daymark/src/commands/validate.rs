@@ -5,7 +5,8 @@
 
 use std::process::ExitCode;
 
-use daymark_plan::PlanError;
+use daymark_plan::{Clock, Plan, PlanError, Problem};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::Validate;
@@ -23,6 +24,16 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
+    let over = over(&plan, Clock::System.now());
+    if !over.is_empty() {
+        if arguments.json {
+            output::json(&json!({ "valid": false, "problems": over }))?;
+            return Ok(ExitCode::from(2));
+        }
+        return Err(
+            PlanError::Problems { folder: arguments.folder.path.clone(), problems: over }.into()
+        );
+    }
     let names =
         |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let sources: Vec<&str> = plan.sources.iter().map(|source| source.id.as_str()).collect();
@@ -45,4 +56,23 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The schedules whose last fire has passed: legal, but no reason to have one.
+fn over(plan: &Plan, now: Timestamp) -> Vec<Problem> {
+    let own =
+        plan.sources.iter().filter_map(|source| Some((&source.file, source.schedule.as_ref()?)));
+    let file = "daymark.toml".to_owned();
+    std::iter::once((&file, &plan.settings.schedule))
+        .chain(own)
+        .filter(|(_, schedule)| schedule.next_after(now).is_none())
+        .map(|(file, schedule)| {
+            let last =
+                schedule.last_at_or_before(now).map(|at| format!(": its last time was {at}"));
+            let last = last.unwrap_or_default();
+            let message =
+                format!("`schedule` is `{}`, which never fires again{last}", schedule.text);
+            Problem::new(file, 0, message).hint("give a year or an end that is still to come")
+        })
+        .collect()
 }

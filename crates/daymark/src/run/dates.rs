@@ -16,7 +16,7 @@ pub(crate) fn is_past_or_today(plan: &Plan, date: Date, clock: &Clock) -> Result
     if date > today {
         return Err(Failure::usage(
             format!("the data date {date} is in the future"),
-            format!("today is {today} in {}", plan.settings.schedule.zone_name),
+            format!("today is {today} in {}", plan.settings.zone_name),
         ));
     }
     if date.year() < 1 {

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{data_date, next_after};
+use super::data_date;
 
 /// Whether `date` was to be attempted at `now`: whether the first fire that is for it has passed. A day
 /// no fire is for, such as a Sunday under a schedule of weekdays, is never due.
@@ -21,13 +21,16 @@ pub(crate) fn due(
     let midnight = |date: Date| zone.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).compatible().ok();
     let from = match rule {
         DataDateRule::RunDay => midnight(date),
+        DataDateRule::RunDayOffset(days) => {
+            midnight(date.saturating_sub(jiff::Span::new().days(days)))
+        }
         // Fires for a session come after its close; without a clock of its own, after the day.
         DataDateRule::PreviousSession => {
             calendar.session_close(date).or_else(|| midnight(date.tomorrow().ok()?))
         }
     };
     let just_before = from.and_then(|from| from.checked_sub(SignedDuration::from_micros(1)).ok());
-    let fire = just_before.and_then(|just_before| next_after(schedule, just_before));
+    let fire = just_before.and_then(|just_before| schedule.next_after(just_before));
     match fire {
         Some(fire) if data_date(rule, calendar, zone, fire) == date => {
             if fire <= now {
@@ -57,6 +60,14 @@ mod tests {
     #[test]
     fn a_run_day_is_due_at_its_fire() {
         let at = |now| of(EIGHT, DataDateRule::RunDay, "daily", "2026-11-23", now);
+        assert_eq!(at("2026-11-23T12:59:59Z"), Due::NotYet);
+        assert_eq!(at("2026-11-23T13:00:00Z"), Due::Now);
+    }
+
+    #[test]
+    fn a_day_off_the_run_day_is_due_at_the_fire_that_is_for_it() {
+        let rule = DataDateRule::RunDayOffset(-1);
+        let at = |now| of(EIGHT, rule, "daily", "2026-11-22", now);
         assert_eq!(at("2026-11-23T12:59:59Z"), Due::NotYet);
         assert_eq!(at("2026-11-23T13:00:00Z"), Due::Now);
     }

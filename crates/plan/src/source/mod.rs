@@ -26,7 +26,7 @@ pub use template::{Moment, Name, SecretRef, Secrets, Template, Values};
 
 use crate::problem::Problem;
 use crate::rows::{self, RowsSpec, SYSTEM_COLUMNS};
-use crate::schedule::{Calendar, DataDateRule};
+use crate::schedule::{Calendar, DataDateRule, Schedule};
 use crate::section::{Section, Text, choose};
 
 /// The id of a source: `[a-z][a-z0-9_]*`, part of table names and raw keys.
@@ -81,6 +81,8 @@ pub struct Source {
     pub calendar: Calendar,
     /// Which data date a run is for.
     pub data_date: DataDateRule,
+    /// When it is fetched, if not with the pipeline ([`crate::Plan::schedule_of`]).
+    pub schedule: Option<Schedule>,
     /// The first data date the ledger expects; default: the first one ever fetched.
     pub start: Option<Date>,
     /// What is asked.
@@ -141,10 +143,11 @@ impl Source {
     }
 }
 
-/// Reads one source. `stem` is its file's name without `.toml`.
+/// Reads one source. `stem` is its file's name without `.toml`, `zone` the pipeline's zone.
 pub(crate) fn read(
     stem: &str,
     root: &Path,
+    zone: &str,
     text: Text<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Source> {
@@ -160,13 +163,17 @@ pub(crate) fn read(
             .ok(),
         None => Some(Calendar::Daily),
     };
-    let data_date = choose(
-        &mut section,
-        "data_date",
-        &[("run_day", DataDateRule::RunDay), ("previous_session", DataDateRule::PreviousSession)],
-        Some(DataDateRule::RunDay),
-        problems,
-    );
+    let data_date = match section.optional_string("data_date", problems) {
+        Some(word) => DataDateRule::parse(&word).or_else(|| {
+            let message = format!("`data_date` is `{word}`");
+            let hint =
+                "accepted: `run_day`, `run_day - 1d` (any number of days), `previous_session`";
+            problems.push(section.problem("data_date", message).hint(hint));
+            None
+        }),
+        None => Some(DataDateRule::RunDay),
+    };
+    let schedule = crate::schedule_section::read(&mut section, zone, problems);
     let supersede = choose(
         &mut section,
         "supersede",
@@ -205,6 +212,7 @@ pub(crate) fn read(
         file_sha256: crate::digest::sha256_hex(hashed.as_bytes()),
         calendar: calendar?,
         data_date: data_date?,
+        schedule,
         start,
         request: request?,
         auth: auth?,

@@ -7,6 +7,7 @@ use std::path::Path;
 
 mod rows;
 mod sources;
+mod zones;
 
 use daymark_plan::{Block, Calendar, ChartKind, DatabaseUrl, Environment, PlanError, RawUrl, load};
 use tempfile::TempDir;
