@@ -4,5 +4,7 @@
 
 mod bench;
 mod contracts;
+mod fold;
+mod order;
 mod publishing;
 mod reading;
