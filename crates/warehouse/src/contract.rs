@@ -39,13 +39,12 @@ pub(crate) fn extra_columns(model: &Model) -> Vec<(&'static str, &'static str)> 
 }
 
 /// The columns of a history table beside the contract's: the fetch that said it, when, and whether it said
-/// that there is such a row. `_known_at` is the first time that was said without a break.
-const HISTORY_COLUMNS: [(&str, &str); 7] = [
+/// that there is such a row.
+const HISTORY_COLUMNS: [(&str, &str); 6] = [
     ("_present", "boolean not null"),
     ("_manifest_key", "text collate \"C\" not null"),
     ("_data_date", "date not null"),
     ("_fetched_at", "timestamptz not null"),
-    ("_known_at", "timestamptz not null"),
     ("_fetch_id", "uuid not null"),
     ("_fetch_row", "bigint"),
 ];
@@ -277,7 +276,7 @@ async fn missing<'c>(
 }
 
 /// Makes the history of a table, or gives it the columns the table got.
-async fn ensure_history(
+pub(crate) async fn ensure_history(
     transaction: &Transaction<'_>,
     schema: &str,
     model: &Model,

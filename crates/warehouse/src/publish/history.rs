@@ -64,14 +64,14 @@ pub(super) async fn write(
     };
     let base = format!(
         "select distinct on ({key}) {columns}, -1 as _ordinal, _present, _manifest_key, _data_date,
-                _fetched_at, _known_at, _fetch_id, _fetch_row
+                _fetched_at, _fetch_id, _fetch_row
          from {history} as history where ({order}) < ({cut}){only_staged}
          order by {key}, {}",
         descending.join(", "),
     );
     let said = format!(
         "select {}, staged._ordinal, true, said._manifest_key, said._data_date, said._fetched_at,
-                said._fetched_at, staged._fetch_id, staged._fetch_row
+                staged._fetch_id, staged._fetch_row
          from {staged} as staged join {} as said on said._ordinal = staged._ordinal",
         list("staged.", values.iter().copied()),
         statements_table(source),
@@ -96,7 +96,7 @@ pub(super) async fn write(
         let vanished = format!(
             "insert into {events}
              select {}, said._ordinal, false, said._manifest_key, said._data_date, said._fetched_at,
-                    said._fetched_at, said._fetch_id, null
+                    said._fetch_id, null
              from (select *, lead(_ordinal) over (partition by {key} order by _ordinal) as _next
                    from {events}) as seen
              cross join lateral (
@@ -117,8 +117,9 @@ pub(super) async fn write(
         let delete = format!("delete from {history} as history where ({order}) >= ({cut})");
         transaction.batch_execute(&delete).await.map_err(&doing)?;
     }
-    // Runs of the same word: each is told once, by the fetch it began with, and was known from the first
-    // time any of them was fetched.
+    // Runs of the same word: each is told by the fetch it began with. Under `supersede = "data_date"` a
+    // later fetch of the order may have been made earlier; it is told as well, so that whoever asks what was
+    // known at some time finds the word there.
     let word_key = list("word.", model.row_key());
     let runs = format!(
         "select word.*, sum(case when before._ordinal is not null and before._present = word._present
@@ -135,26 +136,13 @@ pub(super) async fn write(
             .join(" and "),
     );
     let insert = format!(
-        "with runs as ({runs}),
-         told as (
-             select distinct on ({key}, _run) runs.*, min(_known_at) over (partition by {key}, _run) as _since
-             from runs order by {key}, _run, _ordinal
-         ),
-         known as (
-             update {history} as history set _known_at = told._since from told
-             where told._ordinal = -1 and told._since < history._known_at
-               and {} and history._manifest_key = told._manifest_key
-         )
-         insert into {history} ({columns}, _present, _manifest_key, _data_date, _fetched_at, _known_at,
-                                _fetch_id, _fetch_row)
-         select {columns}, _present, _manifest_key, _data_date, _fetched_at, _since, _fetch_id, _fetch_row
-         from told where _ordinal >= 0",
-        model
-            .key
-            .iter()
-            .map(|name| format!("history.{0} = told.{0}", ident(name)))
-            .collect::<Vec<_>>()
-            .join(" and "),
+        "insert into {history} ({columns}, _present, _manifest_key, _data_date, _fetched_at, _fetch_id,
+                                _fetch_row)
+         select {columns}, _present, _manifest_key, _data_date, _fetched_at, _fetch_id, _fetch_row
+         from (select *, min(_fetched_at) over (partition by {key}, _run order by _ordinal
+                                                rows between unbounded preceding and 1 preceding) as _since
+               from ({runs}) as runs) as told
+         where _ordinal >= 0 and (_since is null or _fetched_at < _since)",
     );
     transaction.batch_execute(&insert).await.map_err(&doing)?;
     Ok(())

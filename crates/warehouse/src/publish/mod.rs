@@ -11,6 +11,7 @@
 mod difference;
 mod entities;
 mod history;
+mod rebuild;
 mod record;
 mod restatement;
 mod stage;
@@ -32,6 +33,8 @@ use crate::error::{WarehouseError, said_of_rows};
 use crate::session::Session;
 
 pub use difference::TableCounts;
+pub(crate) use history::order_columns;
+pub use rebuild::{Rebuild, Rebuilt, rebuild};
 
 /// An error of whoever reads the rows, kept as it is.
 pub type RowsError = Box<dyn std::error::Error + Send + Sync>;
@@ -396,7 +399,7 @@ async fn write_source(
         let staged = difference::Staged::count(transaction, model, fetches).await?;
         match difference::write(transaction, context, source, model, &staged, reapplied).await? {
             Ok(counts) => {
-                record::table(transaction, context, &model.table, counts).await?;
+                record::table(transaction, context.publish_id, &model.table, counts).await?;
                 written.tables.insert(model.table.clone(), counts);
             }
             Err(not_done) => return Ok(Err(not_done)),

@@ -182,7 +182,7 @@ async fn note(
 /// Records what changed in a table.
 pub(super) async fn table(
     transaction: &Transaction<'_>,
-    context: &Context<'_>,
+    publish_id: i64,
     table: &str,
     counts: TableCounts,
 ) -> Result<(), WarehouseError> {
@@ -192,7 +192,7 @@ pub(super) async fn table(
                  (publish_id, table_name, staged, inserted, updated, unchanged, deleted)
              values ($1, $2, $3, $4, $5, $6, $7)",
             &[
-                &context.publish_id,
+                &publish_id,
                 &table,
                 &counts.staged,
                 &counts.inserted,

@@ -64,9 +64,10 @@ pub(super) async fn record(
              left join daymark.fetch as noted on noted.fetch_id = published._fetch_id
              join {fetches} as said on said._ordinal = newest._ordinal
              where not newest._is_new and value.old is distinct from value.new{settled}
-             order by {key}, value.name",
+             order by {}, value.name",
             key_of("published"),
             values.join(", "),
+            list("published.", model.row_key()),
         );
         transaction.execute(&changed, &[&context.publish_id]).await.map_err(&doing)?;
     }
@@ -80,10 +81,11 @@ pub(super) async fn record(
          left join daymark.fetch as noted on noted.fetch_id = published._fetch_id
          join {fetches} as said on said._ordinal = gone._ordinal
          where true{settled}
-         order by {key}",
+         order by {}",
         key_of("published"),
         row_of("published"),
         temporary("gone", model),
+        list("published.", model.row_key()),
     );
     transaction.execute(&deleted, &[&context.publish_id]).await.map_err(&doing)?;
     // What comes back was deleted before: the last word on its row as a whole says so.

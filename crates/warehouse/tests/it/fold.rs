@@ -43,11 +43,11 @@ pub(crate) struct Row {
     pub(crate) entity: &'static str,
 }
 
-/// A line of a history: who said so, since when it was known, and the row if there is one.
+/// A line of a history: who said so and when, and the row if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
     pub(crate) manifest: String,
-    pub(crate) known: i64,
+    pub(crate) at: i64,
     pub(crate) row: Option<Row>,
 }
 
@@ -106,8 +106,9 @@ impl Folded {
     fn say(&mut self, key: Key, manifest: &str, at: i64, row: Option<Row>) {
         let words = self.history.entry(key).or_default();
         match words.last_mut() {
-            Some(last) if last.row == row => last.known = last.known.min(at),
-            _ => words.push(Word { manifest: manifest.to_owned(), known: at, row }),
+            // Said before, and no earlier than it was known.
+            Some(last) if last.row == row && last.at <= at => {}
+            _ => words.push(Word { manifest: manifest.to_owned(), at, row }),
         }
     }
 }

@@ -125,7 +125,7 @@ async fn every_order(kind: Kind, mode: Mode, by_data_date: bool) {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
             "tests/it/order.regressions",
         ))),
-        max_shrink_iters: 300,
+        max_shrink_iters: 60,
         ..Config::default()
     };
     let mut runner = TestRunner::new(config);
@@ -196,7 +196,7 @@ async fn found(bench: &Bench, mode: Mode, by_data_date: bool) -> Folded {
     let order = if by_data_date { "_data_date, _manifest_key" } else { "_manifest_key" };
     let history = format!(
         "select symbol, {dated}, day, price, _settled, {entity}, _present, _manifest_key,
-                (extract(epoch from _known_at)::bigint - 1772409600) / 60
+                (extract(epoch from _fetched_at)::bigint - 1772409600) / 60
          from price_history order by {order}"
     );
     let mut words: BTreeMap<_, Vec<Word>> = BTreeMap::new();
@@ -204,7 +204,7 @@ async fn found(bench: &Bench, mode: Mode, by_data_date: bool) -> Folded {
         let present = row[6].as_bool().unwrap();
         words.entry((symbol(&row[0]), small(&row[1]))).or_default().push(Word {
             manifest: row[7].as_str().unwrap().to_owned(),
-            known: row[8].as_i64().unwrap(),
+            at: row[8].as_i64().unwrap(),
             row: present.then(|| self::row(&row[2..6])),
         });
     }
