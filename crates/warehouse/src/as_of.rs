@@ -79,7 +79,8 @@ pub(crate) async fn query(
 
 /// The view of a table as of an instant: of each key the newest word that had been said by then.
 fn view(plan: &Plan, model: &Model, schema: &str, at: Timestamp) -> String {
-    let supersede = plan.source(&model.source).expect("a model reads a source of its plan").supersede;
+    let supersede =
+        plan.source(&model.source).expect("a model reads a source of its plan").supersede;
     let extra = extra_columns(model);
     let columns = model
         .columns
@@ -107,12 +108,8 @@ async fn read_as_of_now(
     plan: &Plan,
     schema: &str,
 ) -> Result<Vec<String>, tokio_postgres::Error> {
-    let histories: Vec<String> = plan
-        .models
-        .iter()
-        .filter(|model| model.history)
-        .map(Model::history_table)
-        .collect();
+    let histories: Vec<String> =
+        plan.models.iter().filter(|model| model.history).map(Model::history_table).collect();
     let rows = client
         .query(
             "with recursive reads as (

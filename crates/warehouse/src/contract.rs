@@ -155,7 +155,11 @@ async fn ensure_table(
         .map_err(&doing)?
         .map(|row| Known {
             key: row.get(0),
-            columns: row.get::<_, Vec<String>>(1).into_iter().zip(row.get::<_, Vec<String>>(2)).collect(),
+            columns: row
+                .get::<_, Vec<String>>(1)
+                .into_iter()
+                .zip(row.get::<_, Vec<String>>(2))
+                .collect(),
             write: row.get(3),
         });
     let statement = match (exists, known) {
@@ -242,11 +246,7 @@ pub(crate) fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> 
     }
 }
 
-fn alter_table<'m>(
-    added: &[&'m Column],
-    system: &[(&str, &str)],
-    table: &str,
-) -> Definition<'m> {
+fn alter_table<'m>(added: &[&'m Column], system: &[(&str, &str)], table: &str) -> Definition<'m> {
     let own = added.iter().map(|column| format!("add column {}", define(column)));
     let system = system.iter().map(|(name, kind)| format!("add column {} {kind}", ident(name)));
     let columns: Vec<String> = own.chain(system).collect();
@@ -272,7 +272,11 @@ async fn missing<'c>(
         .await
         .map_err(WarehouseError::statement("reading the contracts"))?;
     let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(columns.iter().filter(|(name, _)| !found.iter().any(|known| known == name)).copied().collect())
+    Ok(columns
+        .iter()
+        .filter(|(name, _)| !found.iter().any(|known| known == name))
+        .copied()
+        .collect())
 }
 
 /// Makes the history of a table, or gives it the columns the table got.
@@ -295,7 +299,8 @@ pub(crate) async fn ensure_history(
     let (exists, comment): (bool, Option<String>) = (found.get(0), found.get(1));
     if exists && comment.as_deref() != Some(ours.as_str()) {
         let message = format!("the table `{name}` exists and is not daymark's");
-        let hint = "rename that table or the model's; daymark never touches a table it did not make";
+        let hint =
+            "rename that table or the model's; daymark never touches a table it did not make";
         return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
     }
     // The types are the table's own; what a fetch did not say, of a row that is gone, is null.
@@ -368,7 +373,8 @@ fn additions<'m>(model: &'m Model, known: &Known) -> Result<Vec<&'m Column>, Fai
     };
     // Whether the data date is part of the primary key cannot change; between the others what a fetch
     // does to the table changes from the next one on.
-    if known.write != model.write.as_str() && [known.write.as_str(), model.write.as_str()].contains(&"append")
+    if known.write != model.write.as_str()
+        && [known.write.as_str(), model.write.as_str()].contains(&"append")
     {
         let message =
             format!("`write` changed from `{}` to `{}`", known.write, model.write.as_str());
@@ -482,7 +488,9 @@ async fn check_query(
     match transaction.prepare(&statement).await {
         Ok(_) => Ok(Ok(())),
         Err(error) => Failure::of(error, &model.file, &statement, prefix, settled.line)
-            .map(|failure| Err(Failure { message: format!("`settled`: {}", failure.message), ..failure }))
+            .map(|failure| {
+                Err(Failure { message: format!("`settled`: {}", failure.message), ..failure })
+            })
             .map_err(&doing),
     }
 }

@@ -135,9 +135,8 @@ impl Reader {
         table: Option<&str>,
         since: Option<Timestamp>,
     ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
-        let of_table = table.map_or("true".to_owned(), |table| {
-            format!("told.table_name = {}", literal(table))
-        });
+        let of_table = table
+            .map_or("true".to_owned(), |table| format!("told.table_name = {}", literal(table)));
         let since = since.map_or("true".to_owned(), |since| {
             format!("publish.published_at >= {}", literal(&since.to_string()))
         });
@@ -238,7 +237,10 @@ fn unshown(column: &tokio_postgres::Column) -> String {
     )
 }
 
-pub(crate) fn query_error(error: tokio_postgres::Error, sql: &str) -> Result<QueryError, WarehouseError> {
+pub(crate) fn query_error(
+    error: tokio_postgres::Error,
+    sql: &str,
+) -> Result<QueryError, WarehouseError> {
     let Some(db) = error.as_db_error() else {
         // What the driver itself refuses, such as a parameter of another type, is the query's fault;
         // a lost connection is not.

@@ -47,8 +47,12 @@ async fn compare(
     let clock = Clock::System;
     if !arguments.verify {
         // What the ledger has not taken note of is published first: after the loss of a database, all.
-        let order =
-            Order { kind: RunKind::Rebuild, scheduled_at: None, days: Vec::new(), reach: Reach::ByDay };
+        let order = Order {
+            kind: RunKind::Rebuild,
+            scheduled_at: None,
+            days: Vec::new(),
+            reach: Reach::ByDay,
+        };
         runner.execute(&order, &|event| progress.show(&event)).await?;
     }
     let store = RawStore::open(&plan.settings.raw)?;

@@ -150,15 +150,14 @@ pub(super) async fn write(
             .collect();
         parts.join(" and ")
     };
-    let delete = format!(
-        "delete from {table} as published using {gone} as gone where {}",
-        same_key("gone")
-    );
+    let delete =
+        format!("delete from {table} as published using {gone} as gone where {}", same_key("gone"));
     let insert = format!(
         "insert into {table} ({columns}, _publish_id)
          select {columns}, $1 from {difference} where _is_new"
     );
-    let set: Vec<String> = values.iter().map(|name| format!("{0} = newest.{0}", ident(name))).collect();
+    let set: Vec<String> =
+        values.iter().map(|name| format!("{0} = newest.{0}", ident(name))).collect();
     let update = format!(
         "update {table} as published set {}, _publish_id = $1 from {difference} as newest \
          where not newest._is_new and {}",

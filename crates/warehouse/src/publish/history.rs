@@ -56,10 +56,8 @@ pub(super) async fn write(
     let only_staged = if model.write.deletes() {
         String::new()
     } else {
-        let same: Vec<String> = model
-            .row_key()
-            .map(|name| format!("staged.{0} = history.{0}", ident(name)))
-            .collect();
+        let same: Vec<String> =
+            model.row_key().map(|name| format!("staged.{0} = history.{0}", ident(name))).collect();
         format!(" and exists (select 1 from {staged} as staged where {})", same.join(" and "))
     };
     let base = format!(

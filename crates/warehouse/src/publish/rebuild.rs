@@ -82,7 +82,8 @@ pub async fn rebuild(
     watch: &Watch<'_>,
 ) -> Result<Result<BTreeMap<String, Rebuilt>, String>, WarehouseError> {
     let refused = contract::ensure(session, plan).await?;
-    let chosen = |model: &&Model| request.tables.is_empty() || request.tables.contains(&model.table);
+    let chosen =
+        |model: &&Model| request.tables.is_empty() || request.tables.contains(&model.table);
     let sources: BTreeSet<SourceId> =
         plan.models.iter().filter(chosen).map(|model| model.source.clone()).collect();
     if let Some(failure) = sources.iter().find_map(|id| refused.sources.get(id)) {
@@ -226,7 +227,8 @@ async fn fold(
     }
     for model in scratch.plan.models_of(&source.id) {
         let staged = difference::Staged::count(transaction, model, batch.len()).await?;
-        let written = difference::write(transaction, scratch, source, model, &staged, false).await?;
+        let written =
+            difference::write(transaction, scratch, source, model, &staged, false).await?;
         if let Err(not_done) = written {
             return Ok(Err(reason(not_done)));
         }
@@ -270,7 +272,14 @@ impl Compared {
                 values: with(&values, &["_present"]),
                 columns: with(
                     &values,
-                    &["_present", "_manifest_key", "_data_date", "_fetched_at", "_fetch_id", "_fetch_row"],
+                    &[
+                        "_present",
+                        "_manifest_key",
+                        "_data_date",
+                        "_fetched_at",
+                        "_fetch_id",
+                        "_fetch_row",
+                    ],
                 ),
             });
         }
@@ -297,7 +306,9 @@ async fn compare(
     for (bound, sign) in [(request.from, ">="), (request.to, "<=")] {
         if let Some(date) = bound {
             let date = literal(&date.to_string());
-            range.push(format!("and (was.data_date {sign} {date} or is_now.data_date {sign} {date})"));
+            range.push(format!(
+                "and (was.data_date {sign} {date} or is_now.data_date {sign} {date})"
+            ));
         }
     }
     let name = ident(&format!("differing_{}", compared.table));

@@ -82,7 +82,8 @@ pub(super) async fn published(
         Supersede::FetchedAt => "manifest_key collate \"C\" > $2 and $3::date is not null",
         Supersede::DataDate => "(data_date, manifest_key collate \"C\") > ($3, $2)",
     };
-    let (key, date) = after.map_or(("", Date::MIN), |fetch| (&fetch.manifest_key, fetch.data_date));
+    let key = after.map(|fetch| fetch.manifest_key.as_str());
+    let date = after.map(|fetch| fetch.data_date);
     let rows = transaction
         .query(
             &format!(

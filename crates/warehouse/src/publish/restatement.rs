@@ -33,10 +33,8 @@ pub(super) async fn record(
         format!("jsonb_build_object({})", parts.join(", "))
     };
     let row_of = |alias: &str| {
-        let columns = list(
-            &format!("{alias}."),
-            model.columns.iter().map(|column| column.name.as_str()),
-        );
+        let columns =
+            list(&format!("{alias}."), model.columns.iter().map(|column| column.name.as_str()));
         format!("(select to_jsonb(image) from (select {columns}) as image)")
     };
     let settled = if model.settled.is_some() { " and published._settled" } else { "" };

@@ -136,7 +136,8 @@ async fn stage_rows(
         }
     }
     transaction.batch_execute(&format!("truncate {raw}")).await.map_err(&doing)?;
-    let insert = format!("insert into {} values ($1, $2, $3, $4, $5, $6)", statements_table(source));
+    let insert =
+        format!("insert into {} values ($1, $2, $3, $4, $5, $6)", statements_table(source));
     let values: [&(dyn ToSql + Sync); 6] = [
         &statement.ordinal,
         &statement.manifest_key,
@@ -217,7 +218,8 @@ async fn apply_model(
     let staged = staged_table(model);
     // Where the table ends now: what is staged of this fetch lies behind it, and need not be looked for
     // in all of the table.
-    let size = "select pg_relation_size($1::text::regclass) / current_setting('block_size')::bigint";
+    let size =
+        "select pg_relation_size($1::text::regclass) / current_setting('block_size')::bigint";
     let blocks: i64 = transaction.query_one(size, &[&staged]).await.map_err(&doing)?.get(0);
     let columns = list("", model.columns.iter().map(|column| column.name.as_str()));
     let extra = extra_columns(model);

@@ -216,7 +216,7 @@ impl Bench {
         publish::publish(&mut session, &self.plan, request, &self.rows(), &|_| {}).await
     }
 
-    fn rows(
+    pub(crate) fn rows(
         &self,
     ) -> impl Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync {
         let (fetches, plan) = (self.fetches.clone(), Arc::clone(&self.plan));

@@ -79,7 +79,9 @@ pub(crate) fn fold(fetches: &[(String, Fetch)], mode: Mode, by_data_date: bool) 
                     .table
                     .iter()
                     .filter(|(key, row)| {
-                        row.entity == fetch.entity && covers(row) && !fetch.rows.contains_key(&key.0)
+                        row.entity == fetch.entity
+                            && covers(row)
+                            && !fetch.rows.contains_key(&key.0)
                     })
                     .map(|(key, _)| *key),
             );

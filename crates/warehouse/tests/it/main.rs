@@ -8,3 +8,4 @@ mod fold;
 mod order;
 mod publishing;
 mod reading;
+mod rebuilding;

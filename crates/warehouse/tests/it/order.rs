@@ -87,7 +87,11 @@ fn cases() -> impl Strategy<Value = Case> {
         let count = fetches.len();
         let order = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
         let cuts = proptest::collection::vec(any::<bool>(), count);
-        (Just(fetches), order, cuts).prop_map(|(fetches, order, cuts)| Case { fetches, order, cuts })
+        (Just(fetches), order, cuts).prop_map(|(fetches, order, cuts)| Case {
+            fetches,
+            order,
+            cuts,
+        })
     })
 }
 
@@ -230,5 +234,10 @@ fn row(cells: &[serde_json::Value]) -> Row {
         "west" => "west",
         _ => "",
     };
-    Row { day: small(&cells[0]), price: small(&cells[1]), settled: cells[2].as_bool().unwrap(), entity }
+    Row {
+        day: small(&cells[0]),
+        price: small(&cells[1]),
+        settled: cells[2].as_bool().unwrap(),
+        entity,
+    }
 }
