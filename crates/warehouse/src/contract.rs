@@ -304,7 +304,6 @@ pub(crate) async fn ensure_history(
         return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
     }
     // The types are the table's own; what a fetch did not say, of a row that is gone, is null.
-    let columns = list("", model.columns.iter().map(|column| column.name.as_str()));
     let of_table = qualified(schema, &model.table);
     let statement = if exists {
         let types = transaction
@@ -332,18 +331,17 @@ pub(crate) async fn ensure_history(
             text => text,
         }
     } else {
-        let extra: String = extra_columns(model)
-            .iter()
-            .filter(|(name, _)| *name != "_data_date")
-            .map(|(name, _)| format!(", {}", ident(name)))
-            .collect();
+        let extra = extra_columns(model).into_iter().map(|(name, _)| name);
+        let extra = extra.filter(|name| *name != "_data_date");
+        let own = model.columns.iter().map(|column| column.name.as_str());
+        let columns = list("", own.chain(extra));
         let system: Vec<String> = HISTORY_COLUMNS
             .iter()
             .map(|(name, kind)| format!("add column {} {kind}", ident(name)))
             .collect();
         let key = list("", model.key.iter().map(String::as_str));
         format!(
-            "create table {table} as select {columns}{extra} from {of_table} with no data;
+            "create table {table} as select {columns} from {of_table} with no data;
              alter table {table} {}, add primary key ({key}, _manifest_key);
              comment on table {table} is {}",
             system.join(", "),

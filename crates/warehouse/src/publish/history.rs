@@ -84,11 +84,12 @@ pub(super) async fn write(
         // it leaves behind has nothing but its key.
         let left: Vec<String> = values
             .iter()
-            .map(|name| match model.key.iter().any(|part| part == name) {
-                true => format!("seen.{}", ident(name)),
-                false if *name == "_entity" => "seen._entity".to_owned(),
-                false if *name == "_settled" => "seen._settled".to_owned(),
-                false => "null".to_owned(),
+            .map(|name| {
+                if name.starts_with('_') || model.key.iter().any(|part| part == name) {
+                    format!("seen.{}", ident(name))
+                } else {
+                    "null".to_owned()
+                }
             })
             .collect();
         let vanished = format!(

@@ -167,9 +167,10 @@ async fn once(
             return Ok(Ok(None));
         }
     }
-    let publish_id = match request.verify {
-        true => None,
-        false => Some(record::start(&transaction, request.run_id, request.now).await?),
+    let publish_id = if request.verify {
+        None
+    } else {
+        Some(record::start(&transaction, request.run_id, request.now).await?)
     };
     let mut tables = BTreeMap::new();
     let mut changed = false;
@@ -337,7 +338,7 @@ async fn compare(
                         count(*) filter (where _older),
                         (select array_agg(shown) from (
                              select ({key})::text as shown from pg_temp.{name} order by {key} limit {SHOWN}
-                         ) as some)
+                         ) as named)
                  from pg_temp.{name}"
             ),
             &[],

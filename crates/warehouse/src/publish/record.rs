@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use daymark_plan::{Plan, Source, Supersede};
 use jiff::Timestamp;
-use jiff::civil::Date;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 

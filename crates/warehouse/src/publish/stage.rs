@@ -223,7 +223,8 @@ async fn apply_model(
     let blocks: i64 = transaction.query_one(size, &[&staged]).await.map_err(&doing)?.get(0);
     let columns = list("", model.columns.iter().map(|column| column.name.as_str()));
     let extra = extra_columns(model);
-    let names: String = extra.iter().map(|(name, _)| format!(", {}", ident(name))).collect();
+    let names: Vec<String> = extra.iter().map(|(name, _)| format!(", {}", ident(name))).collect();
+    let names = names.concat();
     let values: Vec<String> = extra
         .iter()
         .map(|(name, _)| match (*name, &model.settled) {
