@@ -80,6 +80,18 @@ pub(crate) enum Command {
     /// errors from data becomes `expect.absent`. The result reads the very files without setting a row
     /// aside; a remark names each that it does not read.
     Infer(Infer),
+    /// Show what sources changed of what they had said before
+    ///
+    /// Every final value that a source changed after it was published, every row it took back and every
+    /// row that returned, with the old and the new value and the manifests of both fetches. What is not
+    /// final yet (`settled` of the model) is not told.
+    Restatements(Restatements),
+    /// Make the tables anew from the raw store, or compare them with it
+    ///
+    /// Publishes what is new in the raw store, then folds all published fetches again in a schema of
+    /// their own and applies the difference in one transaction: readers never see less. With --verify
+    /// nothing is changed, and the exit code is 1 when a table is not what the raw store gives.
+    Rebuild(Rebuild),
     /// Run the reference pipeline on generated data, without a network, and show its dashboard
     ///
     /// Writes the reference pipeline into a folder, starts a small API on a loopback port that answers
@@ -241,6 +253,11 @@ pub(crate) struct Sql {
     /// Print CSV with a header line
     #[arg(long)]
     pub(crate) csv: bool,
+    /// Answer as of this time, from the histories: what the sources had said by then. A date
+    /// (YYYY-MM-DD: by its end, in the pipeline's zone) or an instant (2026-03-02T08:00:00Z). A table
+    /// without `history = true` is refused
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
 }
 
 /// The arguments of `daymark demo`.
@@ -563,4 +580,42 @@ pub(crate) struct Infer {
     /// Print a first models/ID.sql instead: the fields as they are, with the key they seem to have
     #[arg(long)]
     pub(crate) model: bool,
+}
+
+/// The arguments of `daymark restatements`.
+#[derive(Debug, Args)]
+pub(crate) struct Restatements {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Of this table only
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+    /// Published on this day (YYYY-MM-DD, in the pipeline's zone) or later
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<Date>,
+    /// Print an array of objects
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The arguments of `daymark rebuild`.
+#[derive(Debug, Args)]
+pub(crate) struct Rebuild {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Only rows of fetches for this data date (YYYY-MM-DD) or later
+    #[arg(long, value_name = "DATE")]
+    pub(crate) from: Option<Date>,
+    /// Only rows of fetches for this data date or earlier
+    #[arg(long, value_name = "DATE")]
+    pub(crate) to: Option<Date>,
+    /// This model's table only (the table's or the file's name); may be given several times
+    #[arg(long = "model", value_name = "MODEL")]
+    pub(crate) models: Vec<String>,
+    /// Compare and change nothing
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -223,11 +223,13 @@ pub fn whole_parts(folder: &Path, environment: &Environment) -> WholeParts {
 }
 
 fn names_once(models: &[Model], marts: &[Mart], problems: &mut Vec<Problem>) {
-    let tables = models.iter().map(|model| (&model.table, &model.file));
-    let views = marts.iter().map(|mart| (&mart.name, &mart.file));
-    let mut seen: BTreeMap<&String, &String> = BTreeMap::new();
-    for (name, file) in tables.chain(views) {
-        if let Some(first) = seen.insert(name, file) {
+    let tables = models.iter().map(|model| (model.table.clone(), &model.file));
+    let histories = models.iter().filter(|model| model.history);
+    let histories = histories.map(|model| (model.history_table(), &model.file));
+    let views = marts.iter().map(|mart| (mart.name.clone(), &mart.file));
+    let mut seen: BTreeMap<String, &String> = BTreeMap::new();
+    for (name, file) in tables.chain(histories).chain(views) {
+        if let Some(first) = seen.insert(name.clone(), file) {
             problems.push(Problem::new(file, 0, format!("`{name}` is made by `{first}` already")));
         }
     }

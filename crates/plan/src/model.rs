@@ -1,8 +1,7 @@
 //! `models/*.sql`: one query over a source's rows, one curated table.
 //!
 //! In: a SQL file whose leading comment `/* model ... */` is TOML. Out: a [`Model`]. Deliberately
-//! absent: the write modes `window`, `snapshot` and `append`, `settled` and `[[checks]]`, which come
-//! with the publish issue; and any judgement of the SQL, which is PostgreSQL's.
+//! absent: `[[checks]]` and `[[indexes]]`; and any judgement of the SQL, which is PostgreSQL's.
 
 use crate::problem::{Problem, did_you_mean};
 use crate::section::{Section, Text, choose};
@@ -10,11 +9,50 @@ use crate::source::SourceId;
 use crate::sql_text;
 
 /// How a fetch lands in a model's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Write {
     /// Rows are inserted or updated by key; rows the source no longer sends stay.
     Upsert,
+    /// Within the smallest and the largest value of this column that a fetch has, rows of its entity
+    /// that it lacks are deleted.
+    Window(String),
+    /// The rows of a fetch replace those of its entity.
+    Snapshot,
+    /// One row per key and data date.
+    Append,
+}
+
+impl Write {
+    /// Its word in a model's file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Upsert => "upsert",
+            Self::Window(_) => "window",
+            Self::Snapshot => "snapshot",
+            Self::Append => "append",
+        }
+    }
+
+    /// Whether a fetch says of keys it lacks that they are gone.
+    pub fn deletes(&self) -> bool {
+        match self {
+            Self::Window(_) | Self::Snapshot => true,
+            Self::Upsert | Self::Append => false,
+        }
+    }
+}
+
+/// The longest name of a table with a history: `<table>_history` must be a name as well.
+const LONGEST_WITH_HISTORY: usize = 55;
+
+/// A condition in a model's comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The SQL.
+    pub sql: String,
+    /// The line it starts on.
+    pub line: usize,
 }
 
 /// A column of a model's contract.
@@ -44,6 +82,11 @@ pub struct Model {
     pub key: Vec<String>,
     /// How a fetch lands in the table.
     pub write: Write,
+    /// When a row is final: a condition over the contract's columns, `_data_date` and `_fetched_at`.
+    /// Without it every row is.
+    pub settled: Option<Condition>,
+    /// Whether `<table>_history` is kept.
+    pub history: bool,
     /// The contract's columns, in the order of the file.
     pub columns: Vec<Column>,
     /// The query, as it stands in the file after the comment.
@@ -52,6 +95,19 @@ pub struct Model {
     pub sql_line: usize,
     /// The line `[columns]` starts on.
     pub columns_line: usize,
+}
+
+impl Model {
+    /// The table of what the source had said before.
+    pub fn history_table(&self) -> String {
+        format!("{}_history", self.table)
+    }
+
+    /// The columns that tell one row of the table from another: the key, and in `append` the data date.
+    pub fn row_key(&self) -> impl Iterator<Item = &str> {
+        let dated = (self.write == Write::Append).then_some("_data_date");
+        self.key.iter().map(String::as_str).chain(dated)
+    }
 }
 
 /// Reads one model. `sources` are the ids the folder has.
@@ -83,8 +139,17 @@ pub(crate) fn read(
         }
         fits
     });
-    let write =
-        choose(&mut section, "write", &[("upsert", Write::Upsert)], Some(Write::Upsert), problems);
+    let write = read_write(&mut section, problems);
+    let settled = read_settled(&mut section, problems);
+    let history = section.optional_bool("history", problems).unwrap_or(false);
+    if let Some(table) = table.as_ref().filter(|_| history)
+        && table.len() > LONGEST_WITH_HISTORY
+    {
+        let message = format!("`{table}` is too long a name for a table with a history");
+        let hint =
+            format!("at most {LONGEST_WITH_HISTORY} characters: `{table}_history` is a table too");
+        problems.push(section.problem("table", message).hint(hint));
+    }
     let key = section.required_strings("key", problems);
     let columns_line = section.line_of("columns");
     let mut columns = Vec::new();
@@ -124,6 +189,13 @@ pub(crate) fn read(
             }
         }
     }
+    if let Some(Write::Window(column)) = &write
+        && !columns.iter().any(|known| known.name == *column)
+    {
+        let message = format!("the window's column `{column}` is not in `[columns]`");
+        let hint = did_you_mean(column, columns.iter().map(|column| column.name.as_str()));
+        problems.push(section.problem("window", message).hint(hint));
+    }
     section.finish(problems);
     Some(Model {
         table: table?,
@@ -132,11 +204,49 @@ pub(crate) fn read(
         source: source?,
         key: key?,
         write: write?,
+        settled,
+        history,
         columns,
         sql: query.text.trim_end().trim_end_matches(';').to_owned(),
         sql_line: query.first_line,
         columns_line,
     })
+}
+
+/// `write`, and the `window` that goes with one of its words.
+fn read_write(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Write> {
+    let words = [("upsert", 0), ("window", 1), ("snapshot", 2), ("append", 3)];
+    let word = choose(section, "write", &words, Some(0), problems);
+    let window = section.optional_string("window", problems);
+    if word != Some(1) && word.is_some() && window.is_some() {
+        let problem = section.problem("window", "`window` without `write = \"window\"`");
+        problems.push(problem.hint("add `write = \"window\"`, or leave `window` out"));
+    }
+    match word? {
+        0 => Some(Write::Upsert),
+        1 => {
+            if window.is_none() && !section.has("window") {
+                let message = "`write = \"window\"` without a `window`";
+                let hint = "name the column a fetch covers a range of, such as `window = \"date\"`";
+                problems.push(section.problem("write", message).hint(hint));
+            }
+            window.map(Write::Window)
+        }
+        2 => Some(Write::Snapshot),
+        _ => Some(Write::Append),
+    }
+}
+
+fn read_settled(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Condition> {
+    let line = section.line_of("settled");
+    let sql = section.optional_string("settled", problems)?;
+    if sql.trim().is_empty() || sql.contains(';') {
+        let problem = section.problem("settled", format!("`{sql}` is no condition"));
+        problems.push(problem.hint(
+            "a condition over the model's columns, `_data_date` and `_fetched_at`, such as `date <= _data_date`",
+        ));
+    }
+    Some(Condition { sql, line })
 }
 
 /// The one source whose `raw_<source>` the query reads.

@@ -7,18 +7,46 @@
 
 use std::collections::BTreeMap;
 
-use daymark_plan::{Column, Mart, Model, Plan, Source, SourceId};
+use daymark_plan::{Column, Mart, Model, Plan, Source, SourceId, Write};
 use tokio_postgres::Transaction;
 
 use crate::error::{Failure, WarehouseError, db_message};
 use crate::session::Session;
-use crate::sql::{ident, list, qualified};
+use crate::sql::{ident, list, literal, qualified};
 
 /// The columns every curated table has beside its contract's, with their types.
 pub(crate) const SYSTEM_COLUMNS: [(&str, &str); 3] = [
     ("_fetch_id", "uuid not null"),
     ("_fetch_row", "bigint not null"),
     ("_publish_id", "bigint not null"),
+];
+
+/// The columns the tables of some models have beside [`SYSTEM_COLUMNS`]: the data date of `append`, which
+/// is part of the primary key; whether a row is final, of a model that says when; and whose row it is, of
+/// a model that deletes. They are staged with the rows.
+pub(crate) fn extra_columns(model: &Model) -> Vec<(&'static str, &'static str)> {
+    let mut columns = Vec::new();
+    if model.write == Write::Append {
+        columns.push(("_data_date", "date not null"));
+    }
+    if model.settled.is_some() {
+        columns.push(("_settled", "boolean not null default true"));
+    }
+    if model.write.deletes() {
+        columns.push(("_entity", "text not null default ''"));
+    }
+    columns
+}
+
+/// The columns of a history table beside the contract's: the fetch that said it, when, and whether it said
+/// that there is such a row.
+const HISTORY_COLUMNS: [(&str, &str); 6] = [
+    ("_present", "boolean not null"),
+    ("_manifest_key", "text collate \"C\" not null"),
+    ("_data_date", "date not null"),
+    ("_fetched_at", "timestamptz not null"),
+    ("_fetch_id", "uuid not null"),
+    ("_fetch_row", "bigint"),
 ];
 
 /// What PostgreSQL refused of the folder.
@@ -84,6 +112,11 @@ async fn ensure_models(
         if let Err(failure) = ensure_table(transaction, schema, model).await? {
             return Ok(Err(failure));
         }
+        if model.history
+            && let Err(failure) = ensure_history(transaction, schema, model).await?
+        {
+            return Ok(Err(failure));
+        }
         if let Err(failure) = check_query(transaction, schema, model).await? {
             return Ok(Err(failure));
         }
@@ -97,6 +130,7 @@ async fn ensure_models(
 struct Known {
     key: Vec<String>,
     columns: BTreeMap<String, String>,
+    write: String,
 }
 
 async fn ensure_table(
@@ -113,14 +147,20 @@ async fn ensure_table(
         .get(0);
     let known = transaction
         .query_opt(
-            "select key_columns, column_names, column_definitions from daymark.contract where table_name = $1",
+            "select key_columns, column_names, column_definitions, write_mode
+             from daymark.contract where table_name = $1",
             &[&model.table],
         )
         .await
         .map_err(&doing)?
         .map(|row| Known {
             key: row.get(0),
-            columns: row.get::<_, Vec<String>>(1).into_iter().zip(row.get::<_, Vec<String>>(2)).collect(),
+            columns: row
+                .get::<_, Vec<String>>(1)
+                .into_iter()
+                .zip(row.get::<_, Vec<String>>(2))
+                .collect(),
+            write: row.get(3),
         });
     let statement = match (exists, known) {
         (true, None) => {
@@ -130,8 +170,13 @@ async fn ensure_table(
             return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
         }
         (true, Some(known)) => match additions(model, &known) {
-            Ok(added) if added.is_empty() => return Ok(Ok(())),
-            Ok(added) => alter_table(&added, &table),
+            Ok(added) => {
+                let system = missing(transaction, &table, &extra_columns(model)).await?;
+                if added.is_empty() && system.is_empty() && known.write == model.write.as_str() {
+                    return Ok(Ok(()));
+                }
+                alter_table(&added, &system, &table)
+            }
             Err(failure) => return Ok(Err(failure)),
         },
         (false, None) => create_table(model, &table),
@@ -145,7 +190,11 @@ async fn ensure_table(
             return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
         }
     };
-    if let Err(error) = transaction.batch_execute(&statement.text).await {
+    let executed = match statement.text.as_str() {
+        "" => Ok(()),
+        text => transaction.batch_execute(text).await,
+    };
+    if let Err(error) = executed {
         // The statement has a column a line, from its second line on.
         let failure = Failure::of(error, &model.file, &statement.text, "", 0)
             .map_err(WarehouseError::statement("making a table"))?;
@@ -158,12 +207,21 @@ async fn ensure_table(
         model.columns.iter().map(|column| column.definition.as_str()).collect();
     transaction
         .execute(
-            "insert into daymark.contract (table_name, source_file, key_columns, column_names, column_definitions)
-             values ($1, $2, $3, $4, $5)
+            "insert into daymark.contract
+                 (table_name, source_file, key_columns, column_names, column_definitions, write_mode)
+             values ($1, $2, $3, $4, $5, $6)
              on conflict (table_name) do update
              set source_file = excluded.source_file, key_columns = excluded.key_columns,
-                 column_names = excluded.column_names, column_definitions = excluded.column_definitions",
-            &[&model.table, &model.file, &model.key, &names, &definitions],
+                 column_names = excluded.column_names, column_definitions = excluded.column_definitions,
+                 write_mode = excluded.write_mode",
+            &[
+                &model.table,
+                &model.file,
+                &model.key,
+                &names,
+                &definitions,
+                &model.write.as_str(),
+            ],
         )
         .await
         .map_err(&doing)?;
@@ -171,28 +229,131 @@ async fn ensure_table(
 }
 
 /// A statement that has its first line to itself and then a column a line.
-struct Definition<'m> {
-    text: String,
+pub(crate) struct Definition<'m> {
+    pub(crate) text: String,
     columns: Vec<&'m Column>,
 }
 
-fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> {
+pub(crate) fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> {
     let own = model.columns.iter().map(define);
-    let system = SYSTEM_COLUMNS.iter().map(|(name, kind)| format!("{} {kind}", ident(name)));
+    let system = SYSTEM_COLUMNS.into_iter().chain(extra_columns(model));
+    let system = system.map(|(name, kind)| format!("{} {kind}", ident(name)));
     let columns: Vec<String> = own.chain(system).collect();
-    let key = list("", model.key.iter().map(String::as_str));
+    let key = list("", model.row_key());
     Definition {
         text: format!("create table {table} (\n{},\nprimary key ({key}))", columns.join(",\n")),
         columns: model.columns.iter().collect(),
     }
 }
 
-fn alter_table<'m>(added: &[&'m Column], table: &str) -> Definition<'m> {
-    let columns: Vec<String> =
-        added.iter().map(|column| format!("add column {}", define(column))).collect();
-    Definition {
-        text: format!("alter table {table}\n{}", columns.join(",\n")),
-        columns: added.to_vec(),
+fn alter_table<'m>(added: &[&'m Column], system: &[(&str, &str)], table: &str) -> Definition<'m> {
+    let own = added.iter().map(|column| format!("add column {}", define(column)));
+    let system = system.iter().map(|(name, kind)| format!("add column {} {kind}", ident(name)));
+    let columns: Vec<String> = own.chain(system).collect();
+    let text = match columns.as_slice() {
+        [] => String::new(),
+        columns => format!("alter table {table}\n{}", columns.join(",\n")),
+    };
+    Definition { text, columns: added.to_vec() }
+}
+
+/// Those of some columns that a table lacks.
+async fn missing<'c>(
+    transaction: &Transaction<'_>,
+    table: &str,
+    columns: &[(&'c str, &'c str)],
+) -> Result<Vec<(&'c str, &'c str)>, WarehouseError> {
+    let rows = transaction
+        .query(
+            "select attname::text from pg_attribute
+             where attrelid = $1::text::regclass and attnum > 0 and not attisdropped",
+            &[&table],
+        )
+        .await
+        .map_err(WarehouseError::statement("reading the contracts"))?;
+    let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(columns
+        .iter()
+        .filter(|(name, _)| !found.iter().any(|known| known == name))
+        .copied()
+        .collect())
+}
+
+/// Makes the history of a table, or gives it the columns the table got.
+pub(crate) async fn ensure_history(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    model: &Model,
+) -> Result<Result<(), Failure>, WarehouseError> {
+    let doing = WarehouseError::statement("making a history");
+    let name = model.history_table();
+    let table = qualified(schema, &name);
+    let ours = format!("daymark's history of {}", model.table);
+    let found = transaction
+        .query_one(
+            "select to_regclass($1) is not null, obj_description(to_regclass($1), 'pg_class')",
+            &[&table],
+        )
+        .await
+        .map_err(&doing)?;
+    let (exists, comment): (bool, Option<String>) = (found.get(0), found.get(1));
+    if exists && comment.as_deref() != Some(ours.as_str()) {
+        let message = format!("the table `{name}` exists and is not daymark's");
+        let hint =
+            "rename that table or the model's; daymark never touches a table it did not make";
+        return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
+    }
+    // The types are the table's own; what a fetch did not say, of a row that is gone, is null.
+    let of_table = qualified(schema, &model.table);
+    let statement = if exists {
+        let types = transaction
+            .query(
+                "select attname::text, format_type(atttypid, atttypmod) from pg_attribute
+                 where attrelid = $1::text::regclass and attnum > 0 and not attisdropped",
+                &[&of_table],
+            )
+            .await
+            .map_err(&doing)?;
+        let types: Vec<(String, String)> =
+            types.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let wanted = |name: &str| {
+            model.columns.iter().any(|column| column.name == name)
+                || extra_columns(model).iter().any(|(extra, _)| *extra == name)
+        };
+        let wanted: Vec<(&str, &str)> = types
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, kind)| (name.as_str(), kind.as_str()))
+            .collect();
+        let lacking = missing(transaction, &table, &wanted).await?;
+        match alter_table(&[], &lacking, &table).text {
+            text if text.is_empty() => return Ok(Ok(())),
+            text => text,
+        }
+    } else {
+        let extra = extra_columns(model).into_iter().map(|(name, _)| name);
+        let extra = extra.filter(|name| *name != "_data_date");
+        let own = model.columns.iter().map(|column| column.name.as_str());
+        let columns = list("", own.chain(extra));
+        let system: Vec<String> = HISTORY_COLUMNS
+            .iter()
+            .map(|(name, kind)| format!("add column {} {kind}", ident(name)))
+            .collect();
+        let key = list("", model.key.iter().map(String::as_str));
+        format!(
+            "create table {table} as select {columns} from {of_table} with no data;
+             alter table {table} {}, add primary key ({key}, _manifest_key);
+             comment on table {table} is {}",
+            system.join(", "),
+            literal(&ours),
+        )
+    };
+    match transaction.batch_execute(&statement).await {
+        Ok(()) => Ok(Ok(())),
+        Err(error) => {
+            let failure = Failure::of(error, &model.file, &statement, "", 0).map_err(&doing)?;
+            Ok(Err(Failure { line: model.columns_line, ..failure }))
+        }
     }
 }
 
@@ -208,6 +369,15 @@ fn additions<'m>(model: &'m Model, known: &Known) -> Result<Vec<&'m Column>, Fai
              table name",
         )
     };
+    // Whether the data date is part of the primary key cannot change; between the others what a fetch
+    // does to the table changes from the next one on.
+    if known.write != model.write.as_str()
+        && [known.write.as_str(), model.write.as_str()].contains(&"append")
+    {
+        let message =
+            format!("`write` changed from `{}` to `{}`", known.write, model.write.as_str());
+        return Err(refuse(model.columns_line, message));
+    }
     if known.key != model.key {
         let message = format!(
             "the key changed from ({}) to ({})",
@@ -301,10 +471,24 @@ async fn check_query(
     let columns = list("", contract.iter().copied());
     let prefix = format!("insert into {table} ({columns}) select {columns} from (");
     let statement = format!("{prefix}{}\n) as model", model.sql);
+    if let Err(error) = transaction.prepare(&statement).await {
+        return Failure::of(error, &model.file, &statement, &prefix, model.sql_line)
+            .map(Err)
+            .map_err(&doing);
+    }
+    let Some(settled) = &model.settled else { return Ok(Ok(())) };
+    let prefix = "select (";
+    let statement = format!(
+        "{prefix}{})::boolean from (select model.*, null::date as _data_date, \
+         null::timestamptz as _fetched_at from ({}\n) as model) as model",
+        settled.sql, model.sql
+    );
     match transaction.prepare(&statement).await {
         Ok(_) => Ok(Ok(())),
-        Err(error) => Failure::of(error, &model.file, &statement, &prefix, model.sql_line)
-            .map(Err)
+        Err(error) => Failure::of(error, &model.file, &statement, prefix, settled.line)
+            .map(|failure| {
+                Err(Failure { message: format!("`settled`: {}", failure.message), ..failure })
+            })
             .map_err(&doing),
     }
 }

@@ -25,6 +25,8 @@ pub enum RunKind {
     Scheduled,
     /// By the schedule, for fires that were missed.
     CatchUp,
+    /// By a person: nothing is fetched, the tables are made from the raw store.
+    Rebuild,
 }
 
 impl RunKind {
@@ -33,6 +35,7 @@ impl RunKind {
             Self::Manual => "manual",
             Self::Scheduled => "scheduled",
             Self::CatchUp => "catch_up",
+            Self::Rebuild => "rebuild",
         }
     }
 }

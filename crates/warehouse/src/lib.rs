@@ -5,6 +5,7 @@
 //! **Invariant:** only [`publish`] writes curated tables. Deliberately absent: where rows come
 //! from (`ingest`, `extract`) and how results look (`web`).
 
+mod as_of;
 pub mod contract;
 mod days;
 pub mod doctor;

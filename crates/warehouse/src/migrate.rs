@@ -14,7 +14,7 @@ mod embedded {
 }
 
 /// The version this program writes.
-pub(crate) const CURRENT: i32 = 3;
+pub(crate) const CURRENT: i32 = 10;
 
 /// How often migrating is tried when another process migrates at the same time.
 const TRIES: u32 = 5;

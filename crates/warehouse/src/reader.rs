@@ -14,11 +14,13 @@ use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Row, Transaction};
 
+use crate::as_of;
 use crate::contract::search_path;
 use crate::days::{self, DueDays, SourceDays};
 use crate::error::{WarehouseError, db_message};
 use crate::result::{ColumnKind, ResultColumn, ResultTable};
 use crate::session::Warehouse;
+use crate::sql::literal;
 
 /// How long one query may take on a server; the embedded database has no such limit.
 const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '30s'";
@@ -113,6 +115,41 @@ impl Reader {
         Ok(results.pop().expect("one result for one query"))
     }
 
+    /// Runs one query on what the sources had said by an instant: tables with a history, and the marts over
+    /// them, stand as they were known then. A query that reads a table without a history fails and says so.
+    pub async fn query_as_of(
+        &self,
+        plan: &Plan,
+        sql: &str,
+        at: Timestamp,
+    ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
+        let mut session = self.warehouse.session("reading").await?;
+        let schema = session.schema().to_owned();
+        as_of::query(session.client(), plan, &schema, sql, at).await
+    }
+
+    /// What sources changed of what readers had been shown as final, oldest first: of one table or of all,
+    /// from an instant on.
+    pub async fn restatements(
+        &self,
+        table: Option<&str>,
+        since: Option<Timestamp>,
+    ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
+        let of_table = table
+            .map_or("true".to_owned(), |table| format!("told.table_name = {}", literal(table)));
+        let since = since.map_or("true".to_owned(), |since| {
+            format!("publish.published_at >= {}", literal(&since.to_string()))
+        });
+        self.query(&format!(
+            "select publish.published_at, told.publish_id as publish, told.table_name as \"table\", told.key, \
+             told.kind, told.column_name as \"column\", told.old_value as old, told.new_value as new, \
+             told.old_manifest, told.new_manifest \
+             from daymark.restatement as told join daymark.publish as publish using (publish_id) \
+             where {of_table} and {since} order by told.restatement_id"
+        ))
+        .await
+    }
+
     /// The days of every source from `from` to `to`, both included.
     pub async fn days(
         &self,
@@ -153,7 +190,7 @@ impl Reader {
     }
 }
 
-async fn run(
+pub(crate) async fn run(
     transaction: &Transaction<'_>,
     query: &ReadQuery,
 ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
@@ -200,7 +237,10 @@ fn unshown(column: &tokio_postgres::Column) -> String {
     )
 }
 
-fn query_error(error: tokio_postgres::Error, sql: &str) -> Result<QueryError, WarehouseError> {
+pub(crate) fn query_error(
+    error: tokio_postgres::Error,
+    sql: &str,
+) -> Result<QueryError, WarehouseError> {
     let Some(db) = error.as_db_error() else {
         // What the driver itself refuses, such as a parameter of another type, is the query's fault;
         // a lost connection is not.

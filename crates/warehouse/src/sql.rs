@@ -19,3 +19,8 @@ pub(crate) fn list<'n>(prefix: &str, names: impl IntoIterator<Item = &'n str>) -
         names.into_iter().map(|name| format!("{prefix}{}", ident(name))).collect();
     items.join(", ")
 }
+
+/// A text literal, of a name: values are bound.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -11,6 +11,8 @@ pub(crate) mod infer;
 pub(crate) mod init;
 pub(crate) mod preview;
 pub(crate) mod raw;
+pub(crate) mod rebuild;
+pub(crate) mod restatements;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod sql;

@@ -4,8 +4,10 @@
 
 use std::process::ExitCode;
 
-use daymark_plan::Clock;
+use daymark_plan::{Clock, Plan};
 use daymark_warehouse::{ColumnKind, ResultTable, Warehouse};
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
 use crate::cli::Sql;
@@ -16,9 +18,13 @@ use crate::output;
 /// Runs the query.
 pub(crate) async fn sql(arguments: &Sql) -> Result<ExitCode, Failure> {
     let plan = commands::load(&arguments.folder)?;
+    let as_of = arguments.as_of.as_deref().map(|word| instant(word, &plan)).transpose()?;
     let warehouse = Warehouse::open(&plan).await?;
     let reader = commands::reader(&plan, warehouse.clone(), Clock::System);
-    let result = reader.query(&arguments.query).await;
+    let result = match as_of {
+        Some(at) => reader.query_as_of(&plan, &arguments.query, at).await,
+        None => reader.query(&arguments.query).await,
+    };
     warehouse.close().await;
     let table = result?.map_err(|error| {
         let place = error.line.map(|line| format!("look at line {line} of the query"));
@@ -34,7 +40,24 @@ pub(crate) async fn sql(arguments: &Sql) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(table: &ResultTable) -> String {
+/// The instant of `--as-of`: a date is its end.
+fn instant(word: &str, plan: &Plan) -> Result<Timestamp, Failure> {
+    if let Ok(at) = word.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let end = word.parse::<Date>().ok().and_then(|date| {
+        let start = date.tomorrow().ok()?.to_zoned(plan.settings.zone.clone()).ok()?;
+        start.timestamp().checked_sub(1.microsecond()).ok()
+    });
+    end.ok_or_else(|| {
+        Failure::usage(
+            format!("`--as-of {word}` is no time"),
+            "give a date (2026-03-02) or an instant (2026-03-02T08:00:00Z)",
+        )
+    })
+}
+
+pub(crate) fn text(table: &ResultTable) -> String {
     let header: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
     let rows: Vec<Vec<String>> =
         table.rows.iter().map(|row| row.iter().map(cell).collect()).collect();

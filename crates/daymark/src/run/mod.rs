@@ -9,7 +9,7 @@ pub(crate) mod dates;
 mod execute;
 mod progress;
 mod report;
-mod rows;
+pub(crate) mod rows;
 mod unpublished;
 
 pub(crate) use execute::{Order, Runner};

@@ -25,7 +25,7 @@ const CHUNKS_AHEAD: usize = 4;
 const OPEN_AT_ONCE: usize = 128;
 
 /// The reader of rows of a plan's fetches.
-pub(super) fn reader(
+pub(crate) fn reader(
     plan: Arc<Plan>,
     store: RawStore,
 ) -> impl Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync {

@@ -2,12 +2,18 @@
 //!
 //! In: the fetches that are not in the ledger yet, and a way to read the rows of a fetch. Out: curated
 //! tables and ledger after one commit, and a [`Report`]. The same fetches published in any order and
-//! grouping end in the same tables. Deliberately absent: the write modes other than `upsert`, checks
-//! beyond constraints, restatements and verdicts, which come with the publish issue: they take their
-//! places between staging and difference.
+//! grouping end in the same tables. Deliberately absent: checks beyond constraints, and verdicts: they
+//! take their places in [`write_source`], between staging and difference.
+//!
+//! One publish, told top to bottom: [`publish`] (locks, its number, each source by itself),
+//! [`publish_source`] (which fetches, what became of them), [`write_source`] (stage, check, difference).
 
 mod difference;
+mod entities;
+mod history;
+mod rebuild;
 mod record;
+mod restatement;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -27,6 +33,8 @@ use crate::error::{WarehouseError, said_of_rows};
 use crate::session::Session;
 
 pub use difference::TableCounts;
+pub(crate) use history::order_columns;
+pub use rebuild::{Rebuild, Rebuilt, rebuild};
 
 /// An error of whoever reads the rows, kept as it is.
 pub type RowsError = Box<dyn std::error::Error + Send + Sync>;
@@ -95,19 +103,41 @@ pub struct PendingFetch {
     pub rejected: i64,
 }
 
-impl PendingFetch {
-    fn order_key(&self, supersede: Supersede) -> String {
-        order_key(supersede, &self.manifest_key, self.data_date)
-    }
+/// A fetch as a publish sees it: what it says counts from its place in the order on.
+#[derive(Debug, Clone)]
+struct Statement {
+    /// Its place among the fetches of the publish, oldest first.
+    ordinal: i32,
+    manifest_key: String,
+    fetch_id: Uuid,
+    data_date: Date,
+    fetched_at: Timestamp,
+    /// `""` for a source without entities.
+    entity: String,
+    rejected: i64,
 }
 
-/// The key that orders the fetches of a source: what "newer" means (DESIGN.md section 4). It is worked
-/// out whenever it is needed, because the source's rule can change.
-fn order_key(supersede: Supersede, manifest_key: &str, data_date: Date) -> String {
-    match supersede {
-        // Manifest keys start with the time of the fetch and are unique.
-        Supersede::FetchedAt => manifest_key.to_owned(),
-        Supersede::DataDate => format!("{data_date}/{manifest_key}"),
+impl Statement {
+    fn of(fetch: &PendingFetch) -> Self {
+        Self {
+            ordinal: 0,
+            manifest_key: fetch.manifest_key.clone(),
+            fetch_id: fetch.fetch_id,
+            data_date: fetch.data_date,
+            fetched_at: fetch.fetched_at,
+            entity: fetch.entity.clone().unwrap_or_default(),
+            rejected: fetch.rejected,
+        }
+    }
+
+    /// The key that orders the fetches of a source: what "newer" means (DESIGN.md section 4). It is
+    /// worked out whenever it is needed, because the source's rule can change.
+    fn order_key(&self, supersede: Supersede) -> (Option<Date>, String) {
+        match supersede {
+            // Manifest keys start with the time of the fetch and are unique.
+            Supersede::FetchedAt => (None, self.manifest_key.clone()),
+            Supersede::DataDate => (Some(self.data_date), self.manifest_key.clone()),
+        }
     }
 }
 
@@ -172,6 +202,8 @@ struct Context<'c> {
     run_id: Uuid,
     now: Timestamp,
     publish_id: i64,
+    /// Whether changes are restatements: a rebuild's are not.
+    is_told: bool,
     read_rows: &'c ReadRows<'c>,
     watch: &'c Watch<'c>,
 }
@@ -210,6 +242,7 @@ pub async fn publish(
         run_id: request.run_id,
         now: request.now,
         publish_id,
+        is_told: true,
         read_rows,
         watch,
     };
@@ -285,10 +318,10 @@ async fn publish_source(
             (Outcome::Accepted, None) => accepted.push(fetch),
         }
     }
-    accepted.sort_by_key(|fetch| fetch.order_key(source.supersede));
     if !accepted.is_empty() {
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
-        match write_source(&mut savepoint, context, source, &accepted).await? {
+        let statements = accepted.iter().map(|fetch| Statement::of(fetch)).collect();
+        match write_source(&mut savepoint, context, source, statements).await? {
             Ok(written) => {
                 savepoint.commit().await.map_err(&doing)?;
                 results.extend(written.fetches);
@@ -325,69 +358,48 @@ async fn write_source(
     transaction: &mut Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
-    accepted: &[&PendingFetch],
+    mut accepted: Vec<Statement>,
 ) -> Result<Result<Written, NotDone>, WarehouseError> {
     let mut written = Written::default();
     if let Err(not_done) = stage::create_tables(transaction, context, source).await? {
         return Ok(Err(not_done));
     }
-    let mut oldest: Option<String> = None;
-    for fetch in accepted {
-        let order_key = fetch.order_key(source.supersede);
-        let staged = stage::fetch(
-            transaction,
-            context,
-            source,
-            &fetch.manifest_key,
-            fetch.data_date,
-            &order_key,
-        )
-        .await?;
-        let result = match staged {
-            Ok(()) => {
-                oldest.get_or_insert(order_key);
-                FetchResult::Published
-            }
+    accepted.sort_by_cached_key(|statement| statement.order_key(source.supersede));
+    let mut newer = record::published(transaction, source, accepted.first()).await?;
+    number(source, &mut accepted, &mut newer);
+
+    let mut staged = Vec::new();
+    for statement in accepted {
+        let result = match stage::fetch(transaction, context, source, &statement).await? {
+            Ok(()) => FetchResult::Published,
             Err(not_done) => not_done.into(),
         };
-        written.fetches.insert(fetch.manifest_key.clone(), result);
-    }
-    let Some(oldest) = oldest else { return Ok(Ok(written)) };
-
-    let newer = record::published_after(transaction, source, &oldest).await?;
-    let overwrites = match newer.as_slice() {
-        [] => false,
-        _ => match difference::overwrites(transaction, context, source).await? {
-            Ok(overwrites) => overwrites,
-            Err(not_done) => return Ok(Err(not_done)),
-        },
-    };
-    if overwrites {
-        // A late fetch would overwrite rows. An unchanged row keeps the fetch that first said its
-        // value, so the row alone cannot tell who is newer: the newer fetches are applied again.
-        for published in newer {
-            let again = stage::fetch(
-                transaction,
-                context,
-                source,
-                &published.manifest_key,
-                published.data_date,
-                &published.order_key,
-            )
-            .await?;
-            if let Err(NotDone::Failed(reason) | NotDone::Postponed(reason)) = again {
-                return Ok(Err(NotDone::Postponed(format!(
-                    "the fetch is older than `{}`, which had to be applied again and failed: {reason}",
-                    published.manifest_key
-                ))));
-            }
+        written.fetches.insert(statement.manifest_key.clone(), result.clone());
+        if result == FetchResult::Published {
+            staged.push(statement);
         }
     }
+    for (failed, reason) in entities::conflicts(transaction, context, source, &staged).await? {
+        stage::remove(transaction, context, source, &[failed]).await?;
+        let at = staged.iter().position(|statement| statement.ordinal == failed);
+        let statement = staged.remove(at.expect("what fails is staged"));
+        written.fetches.insert(statement.manifest_key, FetchResult::Failed(reason));
+    }
+    // Checks come here (publish/checks.rs): a fetch that fails one leaves staging as above.
+    let Some(oldest) = staged.first() else { return Ok(Ok(written)) };
+
+    newer.retain(|published| published.ordinal > oldest.ordinal);
+    let reapplied = match apply_again(transaction, context, source, &newer).await? {
+        Ok(reapplied) => reapplied,
+        Err(not_done) => return Ok(Err(not_done)),
+    };
+    let fetches = staged.len() + if reapplied { newer.len() } else { 0 };
     for model in context.plan.models_of(&source.id) {
         (context.watch)(Progress::Writing { table: &model.table });
-        match difference::write(transaction, context, model).await? {
+        let staged = difference::Staged::count(transaction, model, fetches).await?;
+        match difference::write(transaction, context, source, model, &staged, reapplied).await? {
             Ok(counts) => {
-                record::table(transaction, context, &model.table, counts).await?;
+                record::table(transaction, context.publish_id, &model.table, counts).await?;
                 written.tables.insert(model.table.clone(), counts);
             }
             Err(not_done) => return Ok(Err(not_done)),
@@ -400,4 +412,46 @@ async fn write_source(
             .map(|reason| Err(NotDone::Failed(reason)))
             .map_err(WarehouseError::statement("checking the constraints")),
     }
+}
+
+/// Numbers fetches by their common order.
+fn number(source: &Source, accepted: &mut [Statement], published: &mut [Statement]) {
+    let mut all: Vec<&mut Statement> = accepted.iter_mut().chain(published).collect();
+    all.sort_by_cached_key(|statement| statement.order_key(source.supersede));
+    for (ordinal, statement) in (0..).zip(all) {
+        statement.ordinal = ordinal;
+    }
+}
+
+/// Stages the published fetches that are newer than the oldest staged one as well, where that one is late
+/// and would overwrite or delete what they said. An unchanged row keeps the fetch that first said its
+/// value, so the row alone cannot tell who is newer; and what a newer fetch left out must stay out. Gives
+/// whether it was needed.
+async fn apply_again(
+    transaction: &mut Transaction<'_>,
+    context: &Context<'_>,
+    source: &Source,
+    newer: &[Statement],
+) -> Result<Result<bool, NotDone>, WarehouseError> {
+    if newer.is_empty() {
+        return Ok(Ok(false));
+    }
+    let always = context.plan.models_of(&source.id).any(|model| model.write.deletes());
+    if !always {
+        match difference::overwrites(transaction, context, source).await? {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(false)),
+            Err(not_done) => return Ok(Err(not_done)),
+        }
+    }
+    for statement in newer {
+        let again = stage::fetch(transaction, context, source, statement).await?;
+        if let Err(NotDone::Failed(reason) | NotDone::Postponed(reason)) = again {
+            return Ok(Err(NotDone::Postponed(format!(
+                "the fetch is older than `{}`, which had to be applied again and failed: {reason}",
+                statement.manifest_key
+            ))));
+        }
+    }
+    Ok(Ok(true))
 }

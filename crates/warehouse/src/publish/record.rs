@@ -5,22 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use daymark_plan::{Plan, Source};
+use daymark_plan::{Plan, Source, Supersede};
 use jiff::Timestamp;
-use jiff::civil::Date;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Context, FetchResult, PendingFetch, TableCounts, order_key};
+use super::{Context, FetchResult, PendingFetch, Statement, TableCounts};
 use crate::error::WarehouseError;
 use crate::ledger::{self, Attempt};
-
-/// A published fetch that is newer than a late one.
-pub(super) struct Published {
-    pub(super) manifest_key: String,
-    pub(super) data_date: Date,
-    pub(super) order_key: String,
-}
 
 /// Opens a publish and gives its id: one more than the last, without gaps. The caller holds the lock
 /// that makes this safe.
@@ -79,30 +71,42 @@ pub(super) async fn not_noted(
     Ok(fetches.into_iter().filter(|fetch| !noted.contains(&fetch.manifest_key)).collect())
 }
 
-/// The published fetches of a source that are newer than an order key, oldest first.
-pub(super) async fn published_after(
+/// The published fetches of a source that are newer than a fetch, or all; oldest first.
+pub(super) async fn published(
     transaction: &Transaction<'_>,
     source: &Source,
-    oldest: &str,
-) -> Result<Vec<Published>, WarehouseError> {
+    after: Option<&Statement>,
+) -> Result<Vec<Statement>, WarehouseError> {
+    let newer = match source.supersede {
+        Supersede::FetchedAt => "manifest_key collate \"C\" > $2 and $3::date is not null",
+        Supersede::DataDate => "(data_date, manifest_key collate \"C\") > ($3, $2)",
+    };
+    let key = after.map(|fetch| fetch.manifest_key.as_str());
+    let date = after.map(|fetch| fetch.data_date);
     let rows = transaction
         .query(
-            "select manifest_key, data_date from daymark.fetch
-             where source_id = $1 and state = 'published'",
-            &[&source.id.as_str()],
+            &format!(
+                "select manifest_key, fetch_id, data_date, fetched_at, coalesce(entity, ''), rejected
+                 from daymark.fetch
+                 where source_id = $1 and state = 'published' and ($4 or {newer})"
+            ),
+            &[&source.id.as_str(), &key, &date, &after.is_none()],
         )
         .await
         .map_err(WarehouseError::statement("looking for newer fetches"))?;
-    let mut newer: Vec<Published> = rows
+    let mut newer: Vec<Statement> = rows
         .iter()
-        .map(|row| {
-            let (manifest_key, data_date): (String, Date) = (row.get(0), row.get(1));
-            let order_key = order_key(source.supersede, &manifest_key, data_date);
-            Published { manifest_key, data_date, order_key }
+        .map(|row| Statement {
+            ordinal: 0,
+            manifest_key: row.get(0),
+            fetch_id: row.get(1),
+            data_date: row.get(2),
+            fetched_at: row.get(3),
+            entity: row.get(4),
+            rejected: row.get(5),
         })
-        .filter(|published| published.order_key.as_str() > oldest)
         .collect();
-    newer.sort_by(|a, b| a.order_key.cmp(&b.order_key));
+    newer.sort_by_cached_key(|statement| statement.order_key(source.supersede));
     Ok(newer)
 }
 
@@ -178,7 +182,7 @@ async fn note(
 /// Records what changed in a table.
 pub(super) async fn table(
     transaction: &Transaction<'_>,
-    context: &Context<'_>,
+    publish_id: i64,
     table: &str,
     counts: TableCounts,
 ) -> Result<(), WarehouseError> {
@@ -186,14 +190,15 @@ pub(super) async fn table(
         .execute(
             "insert into daymark.publish_table
                  (publish_id, table_name, staged, inserted, updated, unchanged, deleted)
-             values ($1, $2, $3, $4, $5, $6, 0)",
+             values ($1, $2, $3, $4, $5, $6, $7)",
             &[
-                &context.publish_id,
+                &publish_id,
                 &table,
                 &counts.staged,
                 &counts.inserted,
                 &counts.updated,
                 &counts.unchanged,
+                &counts.deleted,
             ],
         )
         .await

@@ -2,16 +2,17 @@
 //!
 //! In: a fetch's rows as COPY binary tuples. Out: rows in the temporary tables `staged_<table>`, which
 //! carry the contract's constraints, so that a fetch that breaks one is found here and leaves staging
-//! alone. Deliberately absent: anything that touches a curated table.
+//! alone; and, of models that delete, what each fetch covers in `covers_<table>`. Deliberately absent:
+//! anything that touches a curated table.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use daymark_plan::{Model, Source, one_line};
+use daymark_plan::{Model, Source, Write, one_line};
 use futures::{SinkExt, TryStreamExt};
-use jiff::civil::Date;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{CopyInSink, Transaction};
 
-use super::{Context, NotDone, Progress, RowStream};
-use crate::contract::create_raw;
+use super::{Context, NotDone, Progress, RowStream, Statement};
+use crate::contract::{create_raw, extra_columns};
 use crate::error::{Failure, WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
 
@@ -21,8 +22,24 @@ const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// COPY binary's trailer: a field count of -1.
 const COPY_TRAILER: i16 = -1;
 
+/// A temporary table of a model.
+pub(super) fn temporary(word: &str, model: &Model) -> String {
+    format!("pg_temp.{}", ident(&format!("{word}_{}", model.table)))
+}
+
+/// The rows of all fetches of a publish, each with the ordinal of its fetch.
 pub(super) fn staged_table(model: &Model) -> String {
-    format!("pg_temp.{}", ident(&format!("staged_{}", model.table)))
+    temporary("staged", model)
+}
+
+/// What the fetches cover, of a model that deletes: rows that a fetch covers and lacks are gone.
+pub(super) fn covers_table(model: &Model) -> String {
+    temporary("covers", model)
+}
+
+/// The fetches of a publish, by ordinal.
+pub(super) fn statements_table(source: &Source) -> String {
+    format!("pg_temp.{}", ident(&format!("fetches_{}", source.id)))
 }
 
 fn raw_table(source: &Source) -> String {
@@ -36,16 +53,33 @@ pub(super) async fn create_tables(
     source: &Source,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let mut statements = vec![create_raw(source)];
+    statements.push(format!(
+        "create temporary table {} (_ordinal integer not null, _manifest_key text collate \"C\" not null, \
+         _fetch_id uuid not null, _data_date date not null, _fetched_at timestamptz not null, \
+         _entity text not null) on commit drop",
+        ident(&format!("fetches_{}", source.id)),
+    ));
     for model in context.plan.models_of(&source.id) {
         let staged = staged_table(model);
+        let table = qualified(&context.schema, &model.table);
         statements.push(format!(
-            "create temporary table {} (like {} including constraints including generated) on commit drop",
+            "create temporary table {} (like {table} including constraints including generated) on commit drop",
             ident(&format!("staged_{}", model.table)),
-            qualified(&context.schema, &model.table),
         ));
         statements.push(format!(
-            "alter table {staged} drop column _publish_id, add column _order_key text collate \"C\" not null"
+            "alter table {staged} drop column _publish_id, add column _ordinal integer not null"
         ));
+        if model.write.deletes() {
+            let bounds = match &model.write {
+                Write::Window(column) => format!(", {0} as _low, {0} as _high", ident(column)),
+                _ => String::new(),
+            };
+            statements.push(format!(
+                "create temporary table {} on commit drop as \
+                 select _ordinal, _entity{bounds} from {staged} with no data",
+                ident(&format!("covers_{}", model.table)),
+            ));
+        }
     }
     match transaction.batch_execute(&statements.join(";\n")).await {
         Ok(()) => Ok(Ok(())),
@@ -55,23 +89,22 @@ pub(super) async fn create_tables(
     }
 }
 
-/// Stages one fetch. The inner error is why it was not staged; then nothing of it stays in staging.
+/// Stages one fetch and gives how many rows it has in each model's table. The inner error is why it was
+/// not staged; then nothing of it stays in staging.
 pub(super) async fn fetch(
     transaction: &mut Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
-    manifest_key: &str,
-    data_date: Date,
-    order_key: &str,
+    statement: &Statement,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
-    let rows = match (context.read_rows)(manifest_key.to_owned()).await {
+    let rows = match (context.read_rows)(statement.manifest_key.clone()).await {
         Ok(rows) => rows,
         // The store may answer the next time; the rows are not at fault.
         Err(error) => return Ok(Err(NotDone::Postponed(one_line(error.as_ref())))),
     };
     let savepoint = transaction.savepoint("one_fetch").await.map_err(&doing)?;
-    let staged = stage_rows(&savepoint, context, source, data_date, order_key, rows).await?;
+    let staged = stage_rows(&savepoint, context, source, statement, rows).await?;
     match &staged {
         Ok(()) => savepoint.commit().await.map_err(&doing)?,
         Err(_) => savepoint.rollback().await.map_err(&doing)?,
@@ -83,8 +116,7 @@ async fn stage_rows(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
-    data_date: Date,
-    order_key: &str,
+    statement: &Statement,
     rows: RowStream,
 ) -> Result<Result<(), String>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
@@ -96,15 +128,48 @@ async fn stage_rows(
     for model in context.plan.models_of(&source.id) {
         (context.watch)(Progress::Staging {
             source_id: &source.id,
-            data_date,
+            data_date: statement.data_date,
             table: &model.table,
         });
-        if let Err(reason) = apply_model(transaction, model, order_key).await? {
+        if let Err(reason) = apply_model(transaction, model, statement).await? {
             return Ok(Err(reason));
         }
     }
     transaction.batch_execute(&format!("truncate {raw}")).await.map_err(&doing)?;
+    let insert =
+        format!("insert into {} values ($1, $2, $3, $4, $5, $6)", statements_table(source));
+    let values: [&(dyn ToSql + Sync); 6] = [
+        &statement.ordinal,
+        &statement.manifest_key,
+        &statement.fetch_id,
+        &statement.data_date,
+        &statement.fetched_at,
+        &statement.entity,
+    ];
+    transaction.execute(&insert, &values).await.map_err(&doing)?;
     Ok(Ok(()))
+}
+
+/// Takes fetches out of staging again.
+pub(super) async fn remove(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    source: &Source,
+    ordinals: &[i32],
+) -> Result<(), WarehouseError> {
+    let doing = WarehouseError::statement("taking fetches out of staging");
+    let mut tables = vec![statements_table(source)];
+    for model in context.plan.models_of(&source.id) {
+        tables.push(staged_table(model));
+        if model.write.deletes() {
+            tables.push(covers_table(model));
+        }
+    }
+    for table in tables {
+        let statement = format!("delete from {table} where _ordinal = any($1)");
+        transaction.execute(&statement, &[&ordinals]).await.map_err(&doing)?;
+    }
+    Ok(())
 }
 
 /// Copies rows in, a chunk at a time.
@@ -147,33 +212,122 @@ async fn copy_in(
 async fn apply_model(
     transaction: &Transaction<'_>,
     model: &Model,
-    order_key: &str,
+    statement: &Statement,
 ) -> Result<Result<(), String>, WarehouseError> {
     let doing = WarehouseError::statement("running a model");
     let staged = staged_table(model);
+    // Where the table ends now: what is staged of this fetch lies behind it, and need not be looked for
+    // in all of the table.
+    let size =
+        "select pg_relation_size($1::text::regclass) / current_setting('block_size')::bigint";
+    let blocks: i64 = transaction.query_one(size, &[&staged]).await.map_err(&doing)?.get(0);
     let columns = list("", model.columns.iter().map(|column| column.name.as_str()));
+    let extra = extra_columns(model);
+    let names: Vec<String> = extra.iter().map(|(name, _)| format!(", {}", ident(name))).collect();
+    let names = names.concat();
+    let values: Vec<String> = extra
+        .iter()
+        .map(|(name, _)| match (*name, &model.settled) {
+            ("_settled", Some(settled)) => format!(", coalesce(({}), false)", settled.sql),
+            (other, _) => format!(", {}", ident(other)),
+        })
+        .collect();
     let prefix = format!(
-        "insert into {staged} ({columns}, _fetch_id, _fetch_row, _order_key) \
-         select {columns}, _fetch_id, _fetch_row, $1 from ("
+        "insert into {staged} ({columns}, _fetch_id, _fetch_row{names}, _ordinal) \
+         select {columns}, _fetch_id, _fetch_row{}, $1 from (\
+         select model.*, $2::date as _data_date, $3::timestamptz as _fetched_at, $4::text as _entity from (",
+        values.concat(),
     );
-    let statement = format!("{prefix}{}\n) as model", model.sql);
-    if let Err(error) = transaction.execute(&statement, &[&order_key]).await {
-        let failure =
-            Failure::of(error, &model.file, &statement, &prefix, model.sql_line).map_err(&doing)?;
-        return Ok(Err(failure.to_string()));
+    let insert = format!("{prefix}{}\n) as model) as model", model.sql);
+    let params: [&(dyn ToSql + Sync); 4] =
+        [&statement.ordinal, &statement.data_date, &statement.fetched_at, &statement.entity];
+    let inserted = match transaction.execute(&insert, &params).await {
+        Ok(inserted) => inserted,
+        Err(error) => {
+            let failure = Failure::of(error, &model.file, &insert, &prefix, model.sql_line)
+                .map_err(&doing)?;
+            return Ok(Err(failure.to_string()));
+        }
+    };
+    let tail = Tail::of(transaction, &staged, blocks, statement.ordinal, inserted).await?;
+    if let Some(reason) = key_twice(transaction, model, &tail).await? {
+        return Ok(Err(reason));
     }
+    // A fetch with rejects cannot tell what is gone from what it could not say.
+    if model.write.deletes() && statement.rejected == 0 {
+        let what = match &model.write {
+            // A fetch without rows covers no range.
+            Write::Window(column) => format!(
+                "$1::text, min({0}), max({0}) from {1} having count({0}) > 0",
+                ident(column),
+                tail.from()
+            ),
+            _ => "$1::text".to_owned(),
+        };
+        let cover =
+            format!("insert into {} select {}, {what}", covers_table(model), statement.ordinal);
+        transaction.execute(&cover, &[&statement.entity]).await.map_err(&doing)?;
+    }
+    Ok(Ok(()))
+}
+
+/// The rows that were just staged, at the end of their table.
+struct Tail {
+    from: String,
+}
+
+impl Tail {
+    async fn of(
+        transaction: &Transaction<'_>,
+        staged: &str,
+        blocks: i64,
+        ordinal: i32,
+        inserted: u64,
+    ) -> Result<Self, WarehouseError> {
+        let doing = WarehouseError::statement("reading staged rows");
+        // The last block may have had room.
+        let block = (blocks - 1).max(0);
+        let near = format!(
+            "(select * from {staged} where ctid >= '({block},0)'::tid and _ordinal = {ordinal}) as tail"
+        );
+        let count: i64 = transaction
+            .query_one(&format!("select count(*) from {near}"), &[])
+            .await
+            .map_err(&doing)?
+            .get(0);
+        if u64::try_from(count) == Ok(inserted) {
+            return Ok(Self { from: near });
+        }
+        // PostgreSQL put some of them elsewhere; then all of the table is read.
+        Ok(Self { from: format!("(select * from {staged} where _ordinal = {ordinal}) as tail") })
+    }
+
+    fn from(&self) -> String {
+        self.from.clone()
+    }
+}
+
+/// Says which keys a fetch yields more than once.
+async fn key_twice(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    tail: &Tail,
+) -> Result<Option<String>, WarehouseError> {
     let key = list("", model.key.iter().map(String::as_str));
     let twice = format!(
-        "select ({key})::text, count(*) from {staged} where _order_key = $1 \
-         group by {key} having count(*) > 1 order by {key} limit 3"
+        "select ({key})::text, count(*) from {} group by {key} having count(*) > 1 order by {key} limit 3",
+        tail.from()
     );
-    let rows = transaction.query(&twice, &[&order_key]).await.map_err(&doing)?;
+    let rows = transaction
+        .query(&twice, &[])
+        .await
+        .map_err(WarehouseError::statement("looking for a key twice"))?;
     if rows.is_empty() {
-        return Ok(Ok(()));
+        return Ok(None);
     }
     let keys: Vec<String> = rows
         .iter()
         .map(|row| format!("{} ({} times)", row.get::<_, String>(0), row.get::<_, i64>(1)))
         .collect();
-    Ok(Err(format!("{}: the query yields a key more than once: {}", model.file, keys.join(", "))))
+    Ok(Some(format!("{}: the query yields a key more than once: {}", model.file, keys.join(", "))))
 }

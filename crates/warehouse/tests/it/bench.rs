@@ -119,6 +119,55 @@ impl Bench {
         self.add(source, data_date, minute, json, Outcome::Accepted)
     }
 
+    /// A fetch of an entity, of which some rows were set aside, under a manifest's key of its own.
+    pub(crate) fn fetch_as(&mut self, said: &Told<'_>) -> String {
+        let number = self.fetches.len();
+        let key = format!(
+            "manifests/prices/{:06}_{}_{}_{number:04}",
+            said.minute, said.data_date, said.entity
+        );
+        let fetch = PendingFetch {
+            manifest_key: key.clone(),
+            fetch_id: Uuid::now_v7(),
+            source_id: SourceId::new("prices").unwrap(),
+            data_date: said.data_date,
+            entity: (!said.entity.is_empty()).then(|| said.entity.to_owned()),
+            fetched_at: at(said.minute),
+            run_id: Uuid::now_v7(),
+            outcome: Outcome::Accepted,
+            extracted: 0,
+            rejected: said.rejected,
+        };
+        self.fetches.insert(key.clone(), (fetch, said.json.to_owned()));
+        key
+    }
+
+    /// Forgets everything that was published, and keeps the tables.
+    pub(crate) async fn empty(&mut self) {
+        self.fetches.clear();
+        self.forget().await;
+    }
+
+    /// Forgets everything that was published, but not the fetches.
+    pub(crate) async fn forget(&self) {
+        let mut session = self.warehouse.session("test").await.unwrap();
+        let mut tables = vec![
+            "daymark.restatement, daymark.publish_table, daymark.fetch, daymark.day, daymark.step, \
+             daymark.publish, daymark.run"
+                .to_owned(),
+        ];
+        for model in &self.plan.models {
+            tables.push(model.table.clone());
+            tables.extend(model.history.then(|| model.history_table()));
+        }
+        let known = "select count(*) from daymark.contract";
+        let made: i64 = session.client().query_one(known, &[]).await.unwrap().get(0);
+        if made > 0 {
+            let statement = format!("truncate {}", tables.join(", "));
+            session.client().batch_execute(&statement).await.unwrap();
+        }
+    }
+
     /// A fetch that was refused.
     pub(crate) fn refused(&mut self, minute: i64, reason: &str) -> String {
         self.add("prices", day(), minute, "", Outcome::Refused(reason.to_owned()))
@@ -167,7 +216,7 @@ impl Bench {
         publish::publish(&mut session, &self.plan, request, &self.rows(), &|_| {}).await
     }
 
-    fn rows(
+    pub(crate) fn rows(
         &self,
     ) -> impl Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync {
         let (fetches, plan) = (self.fetches.clone(), Arc::clone(&self.plan));
@@ -183,7 +232,7 @@ impl Bench {
                     fetch_id: fetch.fetch_id,
                     data_date: fetch.data_date,
                     fetched_at: fetch.fetched_at,
-                    entity: None,
+                    entity: fetch.entity.clone(),
                     entity_values: Vec::new(),
                     first_row: 0,
                 };
@@ -234,6 +283,15 @@ impl Bench {
             std::mem::replace(&mut self.warehouse, Warehouse::open(&self.plan).await.unwrap());
         drop(old);
     }
+}
+
+/// What a fetch brings.
+pub(crate) struct Told<'t> {
+    pub(crate) data_date: Date,
+    pub(crate) minute: i64,
+    pub(crate) entity: &'t str,
+    pub(crate) rejected: i64,
+    pub(crate) json: &'t str,
 }
 
 /// The day all fetches are for.

@@ -4,5 +4,8 @@
 
 mod bench;
 mod contracts;
+mod fold;
+mod order;
 mod publishing;
 mod reading;
+mod rebuilding;

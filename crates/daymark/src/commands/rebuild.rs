@@ -1,0 +1,137 @@
+//! `daymark rebuild`: the tables once more, from the raw store.
+//!
+//! In: perhaps models and a range of data dates. Out: per table what was missing, different and extra;
+//! exit code 1 when `--verify` finds a difference. Deliberately absent: the fold itself
+//! (`daymark_warehouse::publish`), and asking any API.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use daymark_ingest::{RawStore, Reach};
+use daymark_plan::{Clock, Plan};
+use daymark_warehouse::ledger::{self, RunKind};
+use daymark_warehouse::publish::{self, Rebuilt};
+use uuid::Uuid;
+
+use crate::cli::Rebuild;
+use crate::commands;
+use crate::failure::Failure;
+use crate::output;
+use crate::run::{Order, Progress, RunEvent, Runner, rows};
+
+/// Rebuilds, or compares.
+pub(crate) async fn rebuild(arguments: &Rebuild) -> Result<ExitCode, Failure> {
+    let plan = commands::load(&arguments.folder)?;
+    let tables = chosen(&plan, &arguments.models)?;
+    let runner = Runner::new(Arc::clone(&plan), Clock::System);
+    let done = compare(arguments, &plan, &runner, tables).await;
+    runner.close().await;
+    let tables = done?;
+    let equal = tables.values().all(Rebuilt::is_equal);
+    if arguments.json {
+        output::json(&serde_json::json!({ "verified": arguments.verify, "tables": tables }))?;
+    } else {
+        output::to_stdout(&text(&tables, arguments.verify))?;
+    }
+    Ok(if arguments.verify && !equal { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn compare(
+    arguments: &Rebuild,
+    plan: &Arc<Plan>,
+    runner: &Runner,
+    tables: BTreeSet<String>,
+) -> Result<BTreeMap<String, Rebuilt>, Failure> {
+    let progress = Progress::new();
+    let clock = Clock::System;
+    if !arguments.verify {
+        // What the ledger has not taken note of is published first: after the loss of a database, all.
+        let order = Order {
+            kind: RunKind::Rebuild,
+            scheduled_at: None,
+            days: Vec::new(),
+            reach: Reach::ByDay,
+        };
+        runner.execute(&order, &|event| progress.show(&event)).await?;
+    }
+    let store = RawStore::open(&plan.settings.raw)?;
+    let read_rows = rows::reader(Arc::clone(plan), store);
+    let mut session = runner.warehouse().await?.session("rebuilding").await?;
+    let (run_id, now) = (Uuid::now_v7(), clock.now());
+    if !arguments.verify {
+        ledger::start_run(&mut session, run_id, RunKind::Rebuild, None, now).await?;
+    }
+    let request = publish::Rebuild {
+        run_id,
+        now,
+        tables,
+        from: arguments.from,
+        to: arguments.to,
+        verify: arguments.verify,
+    };
+    let told = |event: publish::Progress<'_>| progress.show(&RunEvent::Publish(event));
+    let rebuilt = publish::rebuild(&mut session, plan, &request, &read_rows, &told).await;
+    progress.finish();
+    if !arguments.verify {
+        match &rebuilt {
+            Ok(Ok(_)) => ledger::finish_run(&mut session, run_id, &[], clock.now()).await?,
+            _ => ledger::fail_run(&mut session, run_id, clock.now()).await?,
+        }
+    }
+    rebuilt?.map_err(|reason| {
+        let hint = "the tables are as they were; mend what is said above and run it again";
+        Failure::failed(anyhow::anyhow!("cannot rebuild: {reason}"), Some(hint.to_owned()))
+    })
+}
+
+/// The tables of the models named; none for all.
+fn chosen(plan: &Plan, names: &[String]) -> Result<BTreeSet<String>, Failure> {
+    let mut tables = BTreeSet::new();
+    for name in names {
+        let file = format!("models/{name}.sql");
+        let model = plan.models.iter().find(|model| model.table == *name || model.file == file);
+        let model = model.ok_or_else(|| {
+            let known = plan.models.iter().map(|model| model.table.as_str());
+            Failure::usage(
+                format!("the pipeline has no model `{name}`"),
+                daymark_plan::did_you_mean(name, known),
+            )
+        })?;
+        tables.insert(model.table.clone());
+    }
+    Ok(tables)
+}
+
+fn text(tables: &BTreeMap<String, Rebuilt>, verify: bool) -> String {
+    let mut text = String::new();
+    for (table, rebuilt) in tables {
+        if rebuilt.is_equal() {
+            text.push_str(&format!("{table}: equal to the raw store\n"));
+            continue;
+        }
+        let done = if verify { "differs from the raw store" } else { "rebuilt" };
+        text.push_str(&format!(
+            "{table}: {done}: {} missing, {} different, {} that the raw store does not give\n",
+            rebuilt.missing, rebuilt.different, rebuilt.extra
+        ));
+        for key in &rebuilt.keys {
+            text.push_str(&format!("    {key}\n"));
+        }
+        let all = rebuilt.missing + rebuilt.different + rebuilt.extra;
+        let shown = i64::try_from(rebuilt.keys.len()).unwrap_or(i64::MAX);
+        if all > shown {
+            text.push_str(&format!("    and {} more\n", all - shown));
+        }
+        if rebuilt.by_older_model > 0 {
+            text.push_str(&format!(
+                "    {} of them were published by an older model, source file or daymark\n",
+                rebuilt.by_older_model
+            ));
+        }
+    }
+    if verify && !tables.values().all(Rebuilt::is_equal) {
+        text.push_str("`daymark rebuild` brings them over\n");
+    }
+    text
+}

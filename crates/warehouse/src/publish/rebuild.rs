@@ -1,0 +1,403 @@
+//! Rebuild: the curated tables and histories once more, from the raw store alone.
+//!
+//! In: the fetches the ledger calls published, read again from the raw store, in their order. Out: tables
+//! that equal what folding them gives, by the difference, in one transaction; or, when only verifying,
+//! what differs. The fold is made in a schema of its own, in batches, so readers see the old tables until
+//! the difference is there. Restatements, publishes and days are a log of what readers saw, and stay.
+//! Deliberately absent: publishing what is new in the raw store; an ordinary publish does that first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use daymark_plan::{Model, Plan, Source, SourceId};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{
+    Context, NotDone, Progress, ReadRows, Statement, TableCounts, Watch, difference, lock_tables,
+    record, stage,
+};
+use crate::contract;
+use crate::error::WarehouseError;
+use crate::session::Session;
+use crate::sql::{ident, list, literal, qualified};
+
+/// Where the fold is made.
+const SCRATCH: &str = "daymark_scratch";
+/// Fetches folded in one transaction.
+const BATCH: usize = 50;
+/// How often it starts over when something was published meanwhile.
+const TRIES: usize = 3;
+/// Keys that are named of a table that differs.
+const SHOWN: i64 = 10;
+
+/// What to rebuild.
+#[derive(Debug)]
+pub struct Rebuild {
+    /// The run that does it.
+    pub run_id: Uuid,
+    /// Now.
+    pub now: Timestamp,
+    /// The tables; all when there are none.
+    pub tables: BTreeSet<String>,
+    /// Only rows of fetches for this data date or later.
+    pub from: Option<Date>,
+    /// Only rows of fetches for this data date or earlier.
+    pub to: Option<Date>,
+    /// Whether to compare and change nothing.
+    pub verify: bool,
+}
+
+/// How a table compares with what the raw store gives.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Rebuilt {
+    /// Rows that the raw store gives and the table lacked.
+    pub missing: i64,
+    /// Rows whose values differed.
+    pub different: i64,
+    /// Rows the raw store does not give.
+    pub extra: i64,
+    /// Some of their keys.
+    pub keys: Vec<String>,
+    /// How many of them were published by other files of the folder, or by another version of daymark,
+    /// than there are now: that is why they differ.
+    pub by_older_model: i64,
+}
+
+impl Rebuilt {
+    /// Whether the table is what the raw store gives.
+    pub fn is_equal(&self) -> bool {
+        self.missing + self.different + self.extra == 0
+    }
+}
+
+/// Rebuilds tables, or only compares them. The inner error is why it could not be done.
+pub async fn rebuild(
+    session: &mut Session,
+    plan: &Plan,
+    request: &Rebuild,
+    read_rows: &ReadRows<'_>,
+    watch: &Watch<'_>,
+) -> Result<Result<BTreeMap<String, Rebuilt>, String>, WarehouseError> {
+    let refused = contract::ensure(session, plan).await?;
+    let chosen =
+        |model: &&Model| request.tables.is_empty() || request.tables.contains(&model.table);
+    let sources: BTreeSet<SourceId> =
+        plan.models.iter().filter(chosen).map(|model| model.source.clone()).collect();
+    if let Some(failure) = sources.iter().find_map(|id| refused.sources.get(id)) {
+        return Ok(Err(failure.with_hint()));
+    }
+    let schema = session.schema().to_owned();
+    let mut result = Ok(None);
+    for _ in 0..TRIES {
+        let scratch = Context {
+            plan,
+            schema: SCRATCH.to_owned(),
+            run_id: request.run_id,
+            now: request.now,
+            publish_id: 0,
+            is_told: false,
+            read_rows,
+            watch,
+        };
+        result = once(session, &scratch, &schema, &sources, request).await?;
+        if !matches!(result, Ok(None)) {
+            break;
+        }
+    }
+    let drop = format!("drop schema if exists {SCRATCH} cascade");
+    session
+        .client()
+        .batch_execute(&drop)
+        .await
+        .map_err(WarehouseError::statement("clearing up after a rebuild"))?;
+    Ok(result.and_then(|tables| {
+        tables.ok_or_else(|| "publishes came between each time; run it again".to_owned())
+    }))
+}
+
+/// Folds and compares once. Nothing in the inner value: something was published meanwhile.
+async fn once(
+    session: &mut Session,
+    scratch: &Context<'_>,
+    schema: &str,
+    sources: &BTreeSet<SourceId>,
+    request: &Rebuild,
+) -> Result<Result<Option<BTreeMap<String, Rebuilt>>, String>, WarehouseError> {
+    let doing = WarehouseError::statement("rebuilding");
+    let plan = scratch.plan;
+    let begin = format!("drop schema if exists {SCRATCH} cascade; create schema {SCRATCH}");
+    session.client().batch_execute(&begin).await.map_err(&doing)?;
+    let mut folded: BTreeMap<SourceId, usize> = BTreeMap::new();
+    for source_id in sources {
+        let source = plan.source(source_id).expect("a model reads a source of its plan");
+        let transaction = session.client().transaction().await.map_err(&doing)?;
+        transaction.batch_execute(&contract::search_path(SCRATCH)).await.map_err(&doing)?;
+        for model in plan.models_of(source_id) {
+            let table = qualified(SCRATCH, &model.table);
+            let create = contract::create_table(model, &table).text;
+            transaction.batch_execute(&create).await.map_err(&doing)?;
+            if model.history
+                && let Err(failure) = contract::ensure_history(&transaction, SCRATCH, model).await?
+            {
+                return Ok(Err(failure.with_hint()));
+            }
+        }
+        let mut statements = record::published(&transaction, source, None).await?;
+        transaction.commit().await.map_err(&doing)?;
+        folded.insert(source_id.clone(), statements.len());
+        for batch in statements.chunks_mut(BATCH) {
+            let mut transaction = session.client().transaction().await.map_err(&doing)?;
+            transaction.batch_execute(&contract::search_path(SCRATCH)).await.map_err(&doing)?;
+            if let Err(reason) = fold(&mut transaction, scratch, source, batch).await? {
+                return Ok(Err(reason));
+            }
+            transaction.commit().await.map_err(&doing)?;
+        }
+    }
+
+    let transaction = session.client().transaction().await.map_err(&doing)?;
+    transaction.batch_execute(&contract::search_path(schema)).await.map_err(&doing)?;
+    lock_tables(&transaction, plan, schema, sources.iter(), scratch.watch).await?;
+    for (source_id, count) in &folded {
+        let source = plan.source(source_id).expect("it was found above");
+        if record::published(&transaction, source, None).await?.len() != *count {
+            return Ok(Ok(None));
+        }
+    }
+    let publish_id = if request.verify {
+        None
+    } else {
+        Some(record::start(&transaction, request.run_id, request.now).await?)
+    };
+    let mut tables = BTreeMap::new();
+    let mut changed = false;
+    for model in &plan.models {
+        let chosen = request.tables.is_empty() || request.tables.contains(&model.table);
+        if !chosen || !sources.contains(&model.source) {
+            continue;
+        }
+        for compared in Compared::of(model) {
+            (scratch.watch)(Progress::Writing { table: &compared.table });
+            let rebuilt = compare(&transaction, scratch, schema, model, &compared, request).await?;
+            if let Some(publish_id) = publish_id.filter(|_| !rebuilt.is_equal()) {
+                apply(&transaction, schema, &compared, publish_id, &rebuilt).await?;
+                changed = true;
+                if !compared.is_history {
+                    let counts = TableCounts {
+                        inserted: rebuilt.missing,
+                        updated: rebuilt.different,
+                        deleted: rebuilt.extra,
+                        ..TableCounts::default()
+                    };
+                    record::table(&transaction, publish_id, &model.table, counts).await?;
+                }
+            }
+            tables.insert(compared.table.clone(), rebuilt);
+        }
+    }
+    if let Some(publish_id) = publish_id.filter(|_| !changed) {
+        record::withdraw(&transaction, publish_id).await?;
+    }
+    (scratch.watch)(Progress::Committing);
+    transaction.commit().await.map_err(&doing)?;
+    Ok(Ok(Some(tables)))
+}
+
+/// Folds some fetches, all newer than those folded before, into the scratch tables.
+async fn fold(
+    transaction: &mut Transaction<'_>,
+    scratch: &Context<'_>,
+    source: &Source,
+    batch: &mut [Statement],
+) -> Result<Result<(), String>, WarehouseError> {
+    let reason = |not_done| match not_done {
+        NotDone::Failed(reason) | NotDone::Postponed(reason) => reason,
+    };
+    if let Err(not_done) = stage::create_tables(transaction, scratch, source).await? {
+        return Ok(Err(reason(not_done)));
+    }
+    for (ordinal, statement) in (0..).zip(batch.iter_mut()) {
+        statement.ordinal = ordinal;
+        if let Err(not_done) = stage::fetch(transaction, scratch, source, statement).await? {
+            let key = &statement.manifest_key;
+            return Ok(Err(format!("the published fetch `{key}`: {}", reason(not_done))));
+        }
+    }
+    for model in scratch.plan.models_of(&source.id) {
+        let staged = difference::Staged::count(transaction, model, batch.len()).await?;
+        let written =
+            difference::write(transaction, scratch, source, model, &staged, false).await?;
+        if let Err(not_done) = written {
+            return Ok(Err(reason(not_done)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// A table to compare: a model's, or its history.
+struct Compared {
+    table: String,
+    is_history: bool,
+    key: Vec<String>,
+    /// The columns in which its rows can differ.
+    values: Vec<String>,
+    /// All columns that are taken over.
+    columns: Vec<String>,
+}
+
+impl Compared {
+    fn of(model: &Model) -> Vec<Self> {
+        let values: Vec<String> = difference::compared(model).map(str::to_owned).collect();
+        let key: Vec<String> = model.row_key().map(str::to_owned).collect();
+        let with = |values: &[String], more: &[&str]| {
+            let more = more.iter().map(|name| (*name).to_owned());
+            let mut columns: Vec<String> = values.to_vec();
+            columns.extend(more.filter(|name| !values.contains(name)));
+            columns
+        };
+        let mut all = vec![Self {
+            table: model.table.clone(),
+            is_history: false,
+            key: key.clone(),
+            columns: with(&values, &["_fetch_id", "_fetch_row"]),
+            values: values.clone(),
+        }];
+        if model.history {
+            all.push(Self {
+                table: model.history_table(),
+                is_history: true,
+                key: with(&key, &["_manifest_key"]),
+                values: with(&values, &["_present"]),
+                columns: with(
+                    &values,
+                    &[
+                        "_present",
+                        "_manifest_key",
+                        "_data_date",
+                        "_fetched_at",
+                        "_fetch_id",
+                        "_fetch_row",
+                    ],
+                ),
+            });
+        }
+        all
+    }
+}
+
+/// Finds what differs into `differing_<table>`, and counts it.
+async fn compare(
+    transaction: &Transaction<'_>,
+    scratch: &Context<'_>,
+    schema: &str,
+    model: &Model,
+    compared: &Compared,
+    request: &Rebuild,
+) -> Result<Rebuilt, WarehouseError> {
+    let doing = WarehouseError::statement("comparing with the raw store");
+    let key = list("", compared.key.iter().map(String::as_str));
+    let image = |alias: &str| {
+        let columns = list(&format!("{alias}."), compared.values.iter().map(String::as_str));
+        format!("(select image from (select {columns}) as image)")
+    };
+    let mut range = Vec::new();
+    for (bound, sign) in [(request.from, ">="), (request.to, "<=")] {
+        if let Some(date) = bound {
+            let date = literal(&date.to_string());
+            range.push(format!(
+                "and (was.data_date {sign} {date} or is_now.data_date {sign} {date})"
+            ));
+        }
+    }
+    let name = ident(&format!("differing_{}", compared.table));
+    let find = format!(
+        "create temporary table {name} on commit drop as
+         select {key}, published._fetch_id is null as _missing, made._fetch_id is null as _extra,
+                was.code_hash is distinct from $code and was.code_hash is not null as _older
+         from {published} as published full join {made} as made using ({key})
+         left join daymark.fetch as was on was.fetch_id = published._fetch_id
+         left join daymark.fetch as is_now on is_now.fetch_id = made._fetch_id
+         where (published._fetch_id is null or made._fetch_id is null
+                or {} operator(pg_catalog.*<>) {}) {}",
+        image("published"),
+        image("made"),
+        range.join(" "),
+        published = qualified(schema, &compared.table),
+        made = qualified(SCRATCH, &compared.table),
+    )
+    .replace("$code", &literal(&scratch.plan.code_hash(&model.source)));
+    transaction.batch_execute(&find).await.map_err(&doing)?;
+    let row = transaction
+        .query_one(
+            &format!(
+                "select count(*) filter (where _missing), count(*) filter (where _extra),
+                        count(*) filter (where not _missing and not _extra),
+                        count(*) filter (where _older),
+                        (select array_agg(shown) from (
+                             select ({key})::text as shown from pg_temp.{name} order by {key} limit {SHOWN}
+                         ) as named)
+                 from pg_temp.{name}"
+            ),
+            &[],
+        )
+        .await
+        .map_err(&doing)?;
+    Ok(Rebuilt {
+        missing: row.get(0),
+        extra: row.get(1),
+        different: row.get(2),
+        by_older_model: row.get(3),
+        keys: row.get::<_, Option<Vec<String>>>(4).unwrap_or_default(),
+    })
+}
+
+/// Writes what differs.
+async fn apply(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    compared: &Compared,
+    publish_id: i64,
+    rebuilt: &Rebuilt,
+) -> Result<(), WarehouseError> {
+    let table = qualified(schema, &compared.table);
+    let made = qualified(SCRATCH, &compared.table);
+    let differing = format!("pg_temp.{}", ident(&format!("differing_{}", compared.table)));
+    let key = list("", compared.key.iter().map(String::as_str));
+    let columns = list("", compared.columns.iter().map(String::as_str));
+    let same: Vec<String> = compared
+        .key
+        .iter()
+        .map(|name| format!("published.{0} = differing.{0}", ident(name)))
+        .collect();
+    let numbered = if compared.is_history { ("", "") } else { (", _publish_id", ", $1::bigint") };
+    // What differs goes, and comes back as the raw store gives it.
+    let delete = format!(
+        "delete from {table} as published using {differing} as differing
+         where not differing._missing and {}",
+        same.join(" and ")
+    );
+    let insert = format!(
+        "insert into {table} ({columns}{}) select {columns}{} from {made} as made
+         join (select {key} from {differing} where not _extra) as differing using ({key})",
+        numbered.0, numbered.1
+    );
+    let number: [&(dyn ToSql + Sync); 1] = [&publish_id];
+    let params = if compared.is_history { &[][..] } else { &number[..] };
+    for (statement, params, expected, doing) in [
+        (delete, &[][..], rebuilt.different + rebuilt.extra, "deleting rows that differ"),
+        (insert, params, rebuilt.different + rebuilt.missing, "inserting rows as rebuilt"),
+    ] {
+        let expected = u64::try_from(expected).expect("count(*) is not negative");
+        let touched = transaction
+            .execute(&statement, params)
+            .await
+            .map_err(WarehouseError::statement(doing))?;
+        if touched != expected {
+            return Err(WarehouseError::RowCount { doing, touched, expected });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The reference: what a table is, as a pure function of the set of its fetches.
+//!
+//! In: fetches, a write mode, a rule of what is newer. Out: the table and its history. All fetches are
+//! folded one by one in their order; there is no publish here, no late fetch, no database. What
+//! PostgreSQL ends in, in whatever order and grouping it was told, has to be this.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The two values, two days and three symbols that fetches speak of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fetch {
+    pub(crate) data_date: i8,
+    pub(crate) minute: i64,
+    pub(crate) entity: &'static str,
+    pub(crate) rejects: bool,
+    /// By symbol: the day it speaks of and the price.
+    pub(crate) rows: BTreeMap<char, (i8, i8)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Upsert,
+    Window,
+    Snapshot,
+    Append,
+}
+
+impl Mode {
+    fn deletes(self) -> bool {
+        matches!(self, Self::Window | Self::Snapshot)
+    }
+}
+
+/// What tells rows apart: the symbol and, in `append`, the data date.
+pub(crate) type Key = (char, i8);
+
+/// A row's values; whose it is counts where rows are deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) day: i8,
+    pub(crate) price: i8,
+    pub(crate) settled: bool,
+    pub(crate) entity: &'static str,
+}
+
+/// A line of a history: who said so and when, and the row if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) manifest: String,
+    pub(crate) at: i64,
+    pub(crate) row: Option<Row>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Folded {
+    pub(crate) table: BTreeMap<Key, Row>,
+    pub(crate) history: BTreeMap<Key, Vec<Word>>,
+}
+
+/// Folds fetches, each with its manifest's key.
+pub(crate) fn fold(fetches: &[(String, Fetch)], mode: Mode, by_data_date: bool) -> Folded {
+    let mut ordered: Vec<&(String, Fetch)> = fetches.iter().collect();
+    ordered.sort_by_key(|(manifest, fetch)| {
+        (if by_data_date { fetch.data_date } else { 0 }, manifest.clone())
+    });
+    let mut folded = Folded::default();
+    for (manifest, fetch) in ordered {
+        let dated = if mode == Mode::Append { fetch.data_date } else { 0 };
+        let mut gone: BTreeSet<Key> = BTreeSet::new();
+        if mode.deletes() && !fetch.rejects {
+            let days = || fetch.rows.values().map(|(day, _)| *day);
+            let covers = |row: &Row| match (mode, days().min(), days().max()) {
+                (Mode::Window, Some(low), Some(high)) => (low..=high).contains(&row.day),
+                (Mode::Window, ..) => false,
+                _ => true,
+            };
+            gone.extend(
+                folded
+                    .table
+                    .iter()
+                    .filter(|(key, row)| {
+                        row.entity == fetch.entity
+                            && covers(row)
+                            && !fetch.rows.contains_key(&key.0)
+                    })
+                    .map(|(key, _)| *key),
+            );
+        }
+        for key in gone {
+            folded.table.remove(&key);
+            folded.say(key, manifest, fetch.minute, None);
+        }
+        for (symbol, (day, price)) in &fetch.rows {
+            let row = Row {
+                day: *day,
+                price: *price,
+                settled: *day <= fetch.data_date,
+                entity: if mode.deletes() { fetch.entity } else { "" },
+            };
+            folded.table.insert((*symbol, dated), row.clone());
+            folded.say((*symbol, dated), manifest, fetch.minute, Some(row));
+        }
+    }
+    folded
+}
+
+impl Folded {
+    fn say(&mut self, key: Key, manifest: &str, at: i64, row: Option<Row>) {
+        let words = self.history.entry(key).or_default();
+        match words.last_mut() {
+            // Said before, and no earlier than it was known.
+            Some(last) if last.row == row && last.at <= at => {}
+            _ => words.push(Word { manifest: manifest.to_owned(), at, row }),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Curated is a function of raw: whatever the order, the grouping and the repeats, the tables and their
+//! histories are what folding the fetches gives (`fold`). For every write mode and both rules of what is
+//! newer, driven by proptest.
+
+use std::collections::BTreeMap;
+
+use daymark_testkit::database::Kind;
+use daymark_testkit::on_both_databases;
+use daymark_warehouse::publish::FetchResult;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
+
+use crate::bench::{Bench, SOURCE, Told};
+use crate::fold::{Fetch, Folded, Mode, Row, Word, fold};
+
+on_both_databases! {
+    upsert_is_the_fold;
+    window_is_the_fold;
+    snapshot_is_the_fold;
+    append_is_the_fold;
+    upsert_by_data_date_is_the_fold;
+    window_by_data_date_is_the_fold;
+    snapshot_by_data_date_is_the_fold;
+    append_by_data_date_is_the_fold;
+}
+
+async fn upsert_is_the_fold(kind: Kind) {
+    every_order(kind, Mode::Upsert, false).await;
+}
+
+async fn window_is_the_fold(kind: Kind) {
+    every_order(kind, Mode::Window, false).await;
+}
+
+async fn snapshot_is_the_fold(kind: Kind) {
+    every_order(kind, Mode::Snapshot, false).await;
+}
+
+async fn append_is_the_fold(kind: Kind) {
+    every_order(kind, Mode::Append, false).await;
+}
+
+async fn upsert_by_data_date_is_the_fold(kind: Kind) {
+    every_order(kind, Mode::Upsert, true).await;
+}
+
+async fn window_by_data_date_is_the_fold(kind: Kind) {
+    every_order(kind, Mode::Window, true).await;
+}
+
+async fn snapshot_by_data_date_is_the_fold(kind: Kind) {
+    every_order(kind, Mode::Snapshot, true).await;
+}
+
+async fn append_by_data_date_is_the_fold(kind: Kind) {
+    every_order(kind, Mode::Append, true).await;
+}
+
+/// Fetches and how they are published.
+#[derive(Debug, Clone)]
+struct Case {
+    fetches: Vec<Fetch>,
+    /// The order they are published in.
+    order: Vec<usize>,
+    /// After which of them a publish ends.
+    cuts: Vec<bool>,
+}
+
+/// Two values per key and two days a row can speak of; keys vanish and return; fetches of one minute;
+/// two entities, whose keys are apart on one data date and move on another.
+fn cases() -> impl Strategy<Value = Case> {
+    let row = proptest::option::weighted(0.6, (1..=3_i8, 1..=2_i8));
+    let fetch = (
+        1..=3_i8,
+        0..4_i64,
+        prop_oneof![Just("east"), Just("west")],
+        proptest::bool::weighted(0.2),
+        proptest::collection::vec(row, 3),
+    )
+        .prop_map(|(data_date, minute, entity, rejects, rows)| {
+            let rows = ['A', 'B', 'C'].into_iter().zip(rows);
+            let rows = rows.filter_map(|(symbol, row)| Some((symbol, row?)));
+            let rows = rows.filter(|(symbol, _)| entity == owner(*symbol, data_date)).collect();
+            Fetch { data_date, minute, entity, rejects, rows }
+        });
+    proptest::collection::vec(fetch, 3..8).prop_flat_map(|fetches| {
+        let count = fetches.len();
+        let order = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
+        let cuts = proptest::collection::vec(any::<bool>(), count);
+        (Just(fetches), order, cuts).prop_map(|(fetches, order, cuts)| Case {
+            fetches,
+            order,
+            cuts,
+        })
+    })
+}
+
+fn owner(symbol: char, data_date: i8) -> &'static str {
+    match (symbol, data_date) {
+        ('A', _) | ('C', 2) => "east",
+        _ => "west",
+    }
+}
+
+async fn every_order(kind: Kind, mode: Mode, by_data_date: bool) {
+    let source = SOURCE
+        .replace("[request]", if by_data_date { "supersede = \"data_date\"\n[request]" } else { "[request]" })
+        .replace(
+            "price = { path = \"price\", type = \"double\" }",
+            "price = { path = \"price\", type = \"integer\" }\nday = { path = \"day\", type = \"integer\" }",
+        );
+    let write = match mode {
+        Mode::Upsert => "",
+        Mode::Window => "write = \"window\"\nwindow = \"day\"\n",
+        Mode::Snapshot => "write = \"snapshot\"\n",
+        Mode::Append => "write = \"append\"\n",
+    };
+    let model = format!(
+        "/* model\ntable = \"price\"\nkey = [\"symbol\"]\n{write}history = true\n\
+         settled = \"day <= extract(day from _data_date)\"\n[columns]\nsymbol = \"text not null\"\n\
+         day = \"integer\"\nprice = \"integer\"\n*/\nselect _fetch_id, _fetch_row, symbol, day, price\n\
+         from raw_prices\n"
+    );
+    let files = [("sources/prices.toml", source.as_str()), ("models/price.sql", model.as_str())];
+    // proptest's closure may be called again while it shrinks, but never while it runs.
+    let bench = std::sync::Mutex::new(Bench::with(kind, &files).await);
+    let config = Config {
+        cases: if kind == Kind::Native { 60 } else { 4 },
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "tests/it/order.regressions",
+        ))),
+        max_shrink_iters: 60,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new(config);
+    let run = runner.run(&cases(), |case| {
+        tokio::task::block_in_place(|| {
+            let mut bench = bench.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            tokio::runtime::Handle::current().block_on(one(&mut bench, &case, mode, by_data_date))
+        })
+    });
+    run.unwrap();
+}
+
+async fn one(
+    bench: &mut Bench,
+    case: &Case,
+    mode: Mode,
+    by_data_date: bool,
+) -> Result<(), TestCaseError> {
+    bench.empty().await;
+    let mut fetches = Vec::new();
+    for fetch in &case.fetches {
+        let rows: Vec<String> = fetch
+            .rows
+            .iter()
+            .map(|(symbol, (day, price))| {
+                format!(r#"{{"symbol": "{symbol}", "day": {day}, "price": {price}}}"#)
+            })
+            .collect();
+        let key = bench.fetch_as(&Told {
+            data_date: jiff::civil::date(2026, 3, fetch.data_date),
+            minute: fetch.minute,
+            entity: fetch.entity,
+            rejected: i64::from(fetch.rejects),
+            json: &format!("[{}]", rows.join(", ")),
+        });
+        fetches.push((key, fetch.clone()));
+    }
+    let mut group: Vec<&String> = Vec::new();
+    for (at, index) in case.order.iter().enumerate() {
+        group.push(&fetches[*index].0);
+        if case.cuts[at] || at + 1 == case.order.len() {
+            let report = bench.publish(&group).await;
+            for result in report.fetches.values() {
+                prop_assert_eq!(result, &FetchResult::Published);
+            }
+            // A fetch that is told again is nothing new: the next group has it as well.
+            group.drain(..group.len() - 1);
+        }
+    }
+    let expected = fold(&fetches, mode, by_data_date);
+    let found = found(bench, mode, by_data_date).await;
+    prop_assert_eq!(&found.table, &expected.table);
+    prop_assert_eq!(&found.history, &expected.history);
+    Ok(())
+}
+
+/// What PostgreSQL has.
+async fn found(bench: &Bench, mode: Mode, by_data_date: bool) -> Folded {
+    let dated = if mode == Mode::Append { "extract(day from _data_date)::int" } else { "0" };
+    let deletes = matches!(mode, Mode::Window | Mode::Snapshot);
+    let entity = if deletes { "_entity" } else { "''" };
+    let mut folded = Folded::default();
+    let table = format!("select symbol, {dated}, day, price, _settled, {entity} from price");
+    for row in values(bench, &table).await {
+        let key = (symbol(&row[0]), small(&row[1]));
+        assert!(folded.table.insert(key, self::row(&row[2..])).is_none(), "{key:?} twice");
+    }
+    let order = if by_data_date { "_data_date, _manifest_key" } else { "_manifest_key" };
+    let history = format!(
+        "select symbol, {dated}, day, price, _settled, {entity}, _present, _manifest_key,
+                (extract(epoch from _fetched_at)::bigint - 1772409600) / 60
+         from price_history order by {order}"
+    );
+    let mut words: BTreeMap<_, Vec<Word>> = BTreeMap::new();
+    for row in values(bench, &history).await {
+        let present = row[6].as_bool().unwrap();
+        words.entry((symbol(&row[0]), small(&row[1]))).or_default().push(Word {
+            manifest: row[7].as_str().unwrap().to_owned(),
+            at: row[8].as_i64().unwrap(),
+            row: present.then(|| self::row(&row[2..6])),
+        });
+    }
+    folded.history = words;
+    folded
+}
+
+async fn values(bench: &Bench, sql: &str) -> Vec<Vec<serde_json::Value>> {
+    bench.reader().query(sql).await.unwrap().unwrap().rows
+}
+
+fn symbol(value: &serde_json::Value) -> char {
+    value.as_str().unwrap().chars().next().unwrap()
+}
+
+fn small(value: &serde_json::Value) -> i8 {
+    i8::try_from(value.as_i64().unwrap()).unwrap()
+}
+
+fn row(cells: &[serde_json::Value]) -> Row {
+    let entity = match cells[3].as_str().unwrap() {
+        "east" => "east",
+        "west" => "west",
+        _ => "",
+    };
+    Row {
+        day: small(&cells[0]),
+        price: small(&cells[1]),
+        settled: cells[2].as_bool().unwrap(),
+        entity,
+    }
+}

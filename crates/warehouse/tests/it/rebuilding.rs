@@ -1,0 +1,153 @@
+//! Restatements, histories asked as of a time, and rebuilds.
+
+use daymark_testkit::database::Kind;
+use daymark_testkit::on_both_databases;
+use daymark_warehouse::ledger::{self, RunKind};
+use daymark_warehouse::publish::{self, Rebuild, Rebuilt};
+use uuid::Uuid;
+
+use crate::bench::{Bench, MODEL, at};
+
+on_both_databases! {
+    a_row_that_changes_goes_and_returns_is_told;
+    what_was_said_by_then_is_answered_and_what_is_not_known_refused;
+    a_rebuild_mends_what_is_not_what_raw_gives;
+}
+
+fn snapshot(more: &str) -> String {
+    MODEL.replace("[columns]", &format!("write = \"snapshot\"\n{more}[columns]"))
+}
+
+async fn a_row_that_changes_goes_and_returns_is_told(kind: Kind) {
+    let model = snapshot("settled = \"symbol <> 'live'\"\n");
+    let mut bench = Bench::with(kind, &[("models/price.sql", &model)]).await;
+    let said = [
+        r#"[{"symbol": "A", "price": 1}, {"symbol": "live", "price": 1}]"#,
+        r#"[{"symbol": "A", "price": 2}, {"symbol": "live", "price": 2}]"#,
+        r#"[{"symbol": "B", "price": 5}]"#,
+        r#"[{"symbol": "A", "price": 2}]"#,
+    ];
+    let mut keys = Vec::new();
+    for (minute, json) in (1..).zip(said) {
+        keys.push(bench.fetch(minute, json));
+        bench.publish(&[keys.last().unwrap()]).await;
+    }
+    let told =
+        "select key ->> 'symbol', kind, column_name, old_value::text, new_value::text, new_manifest
+                from daymark.restatement order by restatement_id";
+    let row =
+        |symbol: &str, price: f64| format!(r#"{{\"price\": {price}, \"symbol\": \"{symbol}\"}}"#);
+    assert_eq!(
+        bench.rows_of(told).await,
+        [
+            format!(r#"["A","changed","price","1","2","{}"]"#, keys[1]),
+            format!(r#"["A","deleted",null,"{}",null,"{}"]"#, row("A", 2.0), keys[2]),
+            format!(r#"["B","deleted",null,"{}",null,"{}"]"#, row("B", 5.0), keys[3]),
+            format!(r#"["A","returned",null,null,"{}","{}"]"#, row("A", 2.0), keys[3]),
+        ]
+    );
+    let table = bench.reader().restatements(Some("price"), None).await.unwrap().unwrap();
+    assert_eq!(table.rows.len(), 4);
+}
+
+async fn what_was_said_by_then_is_answered_and_what_is_not_known_refused(kind: Kind) {
+    let model = snapshot("history = true\n");
+    let other = MODEL.replace("\"price\"\nkey", "\"other\"\nkey");
+    let files = [
+        ("models/price.sql", model.as_str()),
+        ("models/other.sql", other.as_str()),
+        ("marts/total.sql", "select sum(price) as total from price"),
+        ("marts/pair.sql", "select * from total, (select count(*) from other) as counted"),
+    ];
+    let mut bench = Bench::with(kind, &files).await;
+    let first = bench.fetch(1, r#"[{"symbol": "A", "price": 1}, {"symbol": "B", "price": 2}]"#);
+    let second = bench.fetch(5, r#"[{"symbol": "A", "price": 7}]"#);
+    bench.publish(&[&second]).await;
+    bench.publish(&[&first]).await;
+    let asked = |sql: &'static str, minute| {
+        let (reader, plan) = (bench.reader(), std::sync::Arc::clone(&bench.plan));
+        async move { reader.query_as_of(&plan, sql, at(minute)).await.unwrap() }
+    };
+    let rows = "select symbol, price from price order by symbol";
+    for (minute, expected) in [
+        (0, "[]"),
+        (1, r#"[["A",1.0],["B",2.0]]"#),
+        (4, r#"[["A",1.0],["B",2.0]]"#),
+        (5, r#"[["A",7.0]]"#),
+    ] {
+        let found = asked(rows, minute).await.unwrap();
+        assert_eq!(serde_json::to_string(&found.rows).unwrap(), expected, "at minute {minute}");
+    }
+    let total = asked("select total from total", 2).await.unwrap();
+    assert_eq!(serde_json::to_string(&total.rows).unwrap(), "[[3.0]]");
+    for sql in ["select * from other", "select * from pair", "select * from public.other"] {
+        let error = asked(sql, 2).await.unwrap_err();
+        assert!(error.message.starts_with("the table `other` keeps no history"), "{error}");
+    }
+    let error = asked("select * from public.price", 2).await.unwrap_err();
+    assert!(error.message.contains("`price`"), "{error}");
+}
+
+async fn a_rebuild_mends_what_is_not_what_raw_gives(kind: Kind) {
+    let model = snapshot("history = true\n");
+    let mut bench = Bench::with(kind, &[("models/price.sql", &model)]).await;
+    let first = bench.fetch(1, r#"[{"symbol": "A", "price": 1}, {"symbol": "B", "price": 2}]"#);
+    let second = bench.fetch(2, r#"[{"symbol": "A", "price": 7}, {"symbol": "C", "price": 3}]"#);
+    bench.publish(&[&first]).await;
+    bench.publish(&[&second]).await;
+    let whole = [
+        "select * from price order by symbol",
+        "select * from price_history order by 1, _manifest_key",
+    ];
+    let before = (bench.prices().await, bench.rows_of(whole[1]).await);
+    assert!(rebuild(&bench, true).await.1.is_equal());
+
+    let mut session = bench.warehouse.session("test").await.unwrap();
+    session
+        .client()
+        .batch_execute(
+            "update price set price = 8 where symbol = 'A'; delete from price where symbol = 'C';
+             insert into price select 'Z', price, _fetch_id, _fetch_row, _publish_id from price;
+             delete from price_history where symbol = 'B'",
+        )
+        .await
+        .unwrap();
+    drop(session);
+    let (table, history) = rebuild(&bench, true).await;
+    assert_eq!((table.missing, table.different, table.extra), (1, 1, 1));
+    assert_eq!(table.keys, ["A", "C", "Z"]);
+    assert_eq!(history.missing, 2);
+    assert_eq!(rebuild(&bench, false).await.0, table);
+    assert_eq!((bench.prices().await, bench.rows_of(whole[1]).await), before);
+    assert!(
+        bench
+            .rows_of("select 1 from daymark.restatement where new_manifest is null")
+            .await
+            .is_empty()
+    );
+
+    // Another model: what it published before is told apart, and brought over.
+    bench.change(
+        "models/price.sql",
+        &model.replace("symbol, price\n", "symbol, price * 2 as price\n"),
+    );
+    let (table, _) = rebuild(&bench, true).await;
+    assert_eq!((table.different, table.by_older_model), (2, 2));
+    rebuild(&bench, false).await;
+    assert_eq!(bench.prices().await, [r#"["A",14.0]"#, r#"["C",6.0]"#]);
+    // No two rebuilds differ.
+    assert!(rebuild(&bench, true).await.0.is_equal());
+}
+
+/// What a rebuild says of the table and of its history.
+async fn rebuild(bench: &Bench, verify: bool) -> (Rebuilt, Rebuilt) {
+    let mut session = bench.warehouse.session("test").await.unwrap();
+    let run_id = Uuid::now_v7();
+    ledger::start_run(&mut session, run_id, RunKind::Rebuild, None, at(9)).await.unwrap();
+    let request = Rebuild { run_id, now: at(9), tables: [].into(), from: None, to: None, verify };
+    let tables = publish::rebuild(&mut session, &bench.plan, &request, &bench.rows(), &|_| {})
+        .await
+        .unwrap()
+        .unwrap();
+    (tables["price"].clone(), tables["price_history"].clone())
+}
