@@ -198,7 +198,7 @@ async fn ledger(
     let version: Option<i32> =
         client.query_one("select max(version)::int from daymark.migration", &[]).await?.get(0);
     let version = version.unwrap_or(0);
-    let current = migrate::CURRENT;
+    let current = migrate::current();
     if version > current {
         return Ok(Finding::fail(
             "ledger",

@@ -14,7 +14,10 @@ mod embedded {
 }
 
 /// The version this program writes.
-pub(crate) const CURRENT: i32 = 10;
+pub(crate) fn current() -> i32 {
+    let migrations = embedded::migrations::runner();
+    migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default()
+}
 
 /// How often migrating is tried when another process migrates at the same time.
 const TRIES: u32 = 5;
@@ -28,7 +31,8 @@ pub(crate) async fn ensure(
     url: &str,
 ) -> Result<(), WarehouseError> {
     let mut tries = 0;
-    while version(client).await? != Some(CURRENT) {
+    let current = current();
+    while version(client).await? != Some(current) {
         tries += 1;
         match migrate(client).await {
             Ok(()) => {}
