@@ -186,11 +186,11 @@ impl Asked<'_> {
         let settled = if has("_settled").await? { "published._settled" } else { "null::boolean" };
         let statement = format!(
             "select array[{}], {data_date}, {settled}, published._fetch_id, published._fetch_row,
-                    published._publish_id, fetch.manifest_key, publish.published_at, run.run_id, run.kind,
+                    published._publish_id, noted.manifest_key, publish.published_at, run.run_id, run.kind,
                     run.scheduled_at, run.program_version, said.model_file, said.model_sha256,
                     said.source_sha256
              from {table} as published
-             left join daymark.fetch as fetch on fetch.fetch_id = published._fetch_id
+             left join daymark.fetch as noted on noted.fetch_id = published._fetch_id
              left join daymark.publish as publish on publish.publish_id = published._publish_id
              left join daymark.run as run on run.run_id = publish.run_id
              left join daymark.publish_table as said

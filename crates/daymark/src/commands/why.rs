@@ -97,11 +97,15 @@ fn key_of(model: &Model, given: &[String]) -> Result<Vec<String>, Failure> {
         let columns = if model.key.len() == 1 { "column" } else { "columns" };
         return Err(Failure::usage(
             format!(
-                "the key of `{}` has {} {columns} ({}), and {} values are given",
+                "the key of `{}` has {} {columns} ({}), and {} given",
                 model.table,
                 model.key.len(),
                 model.key.join(", "),
-                given.len()
+                if given.len() == 1 {
+                    "1 value is".to_owned()
+                } else {
+                    format!("{} values are", given.len())
+                }
             ),
             wanted(),
         ));
