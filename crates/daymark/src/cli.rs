@@ -92,6 +92,13 @@ pub(crate) enum Command {
     /// their own and applies the difference in one transaction: readers never see less. With --verify
     /// nothing is changed, and the exit code is 1 when a table is not what the raw store gives.
     Rebuild(Rebuild),
+    /// Tell where a published row came from, down to the bytes the API sent
+    ///
+    /// Walks the way back from a row of a curated table: the publish that wrote it (when, by which run and
+    /// program, from which files), the fetch that said it (request, status, attempts), the archived response
+    /// (its bytes are hashed again and compared), and for each value the place in that response it was
+    /// taken from. Then what readers had been shown before.
+    Why(Why),
     /// Run the reference pipeline on generated data, without a network, and show its dashboard
     ///
     /// Writes the reference pipeline into a folder, starts a small API on a loopback port that answers
@@ -258,6 +265,26 @@ pub(crate) struct Sql {
     /// without `history = true` is refused
     #[arg(long, value_name = "TIME")]
     pub(crate) as_of: Option<String>,
+}
+
+/// The arguments of `daymark why`.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The table
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: String,
+    /// The values of its key's columns, in the order of the model's `key`, or as COLUMN=VALUE
+    #[arg(value_name = "KEY", required = true)]
+    pub(crate) key: Vec<String>,
+    /// The data date whose row is meant, in a table that keeps one of each (`write = "append"`);
+    /// default: the newest
+    #[arg(long, value_name = "DATE")]
+    pub(crate) date: Option<Date>,
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The arguments of `daymark demo`.

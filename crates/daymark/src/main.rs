@@ -47,6 +47,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sql(arguments) => commands::sql::sql(&arguments).await,
         Command::Restatements(arguments) => commands::restatements::restatements(&arguments).await,
         Command::Rebuild(arguments) => commands::rebuild::rebuild(&arguments).await,
+        Command::Why(arguments) => commands::why::why(&arguments).await,
         Command::Demo(arguments) => commands::demo::demo(&arguments).await,
         Command::Preview(arguments) => commands::preview::preview(&arguments).await,
         Command::Fetch(arguments) => commands::fetch::fetch(&arguments).await,

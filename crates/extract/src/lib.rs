@@ -41,6 +41,7 @@ mod probe;
 mod sample;
 mod shape;
 mod text;
+mod trace;
 mod window;
 
 pub use difference::{Change, ChangeKind, ChangeStep, json_difference, line_difference};
@@ -53,4 +54,5 @@ pub use extraction::{
 pub use probe::{Scalar, matches_value, same_length, scalars_at};
 pub use sample::{Sample, SampleColumn, sample};
 pub use shape::{ReadsLike, Shape, ShapePath, ValueType, shape, shape_of_lines};
+pub use trace::{Traced, trace};
 pub use window::is_plain_utf8;

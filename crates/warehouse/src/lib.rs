@@ -18,9 +18,11 @@ mod reader;
 mod result;
 mod session;
 mod sql;
+mod why;
 
 pub use days::{Day, DayState, Due, DueDays, EntityDay, SourceDays};
 pub use error::{Failure, WarehouseError};
 pub use reader::{LastPublish, QueryError, ReadQuery, Reader};
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use session::{Session, Warehouse};
+pub use why::{NoRow, Origin, Restated, WhyError};

@@ -23,12 +23,12 @@ use crate::session::Warehouse;
 use crate::sql::literal;
 
 /// How long one query may take on a server; the embedded database has no such limit.
-const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '30s'";
+pub(crate) const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '30s'";
 
 /// Reads the warehouse, and cannot write it.
 #[derive(Clone)]
 pub struct Reader {
-    warehouse: Warehouse,
+    pub(crate) warehouse: Warehouse,
     due: DueDays,
 }
 

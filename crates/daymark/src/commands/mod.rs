@@ -19,6 +19,7 @@ pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod validate;
+pub(crate) mod why;
 
 use std::sync::Arc;
 

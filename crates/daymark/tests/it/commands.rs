@@ -35,6 +35,7 @@ async fn help_names_every_option() {
         ("sql", &["QUERY", "--pipeline", "--json", "--csv", "read-only"]),
         ("doctor", &["--pipeline", "--offline", "--json", "OK, WARN or FAIL"]),
         ("infer", &["FILE", "--id", "--url", "--model", "expect.absent"]),
+        ("why", &["TABLE", "KEY", "--pipeline", "--date", "--json", "hashed again"]),
         ("demo", &["--exit", "--dir", "--days", "--listen", "--json"]),
         (
             "preview",

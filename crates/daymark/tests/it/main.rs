@@ -14,4 +14,5 @@ mod recorded;
 mod secrets;
 mod twice;
 mod up;
+mod why;
 mod world;

@@ -11,6 +11,7 @@ use crate::encode;
 use crate::error::ExtractError;
 use crate::json::{Elements, Json, Kind};
 use crate::place::Place;
+use crate::trace::Traced;
 
 /// The rows of every place.
 #[derive(Debug)]
@@ -82,6 +83,42 @@ impl<'b> Columns<'b> {
             }
             self.next_table()?;
         }
+    }
+
+    pub(super) fn trace_row(&mut self) -> Result<Option<Vec<Traced>>, ExtractError> {
+        loop {
+            let Some(table) = &self.table else { return Ok(None) };
+            if table.row < table.rows {
+                let number = usize::try_from(table.row).unwrap_or(usize::MAX);
+                return Ok(Some(self.traced(number)));
+            }
+            self.next_table()?;
+        }
+    }
+
+    /// Where the values of a row of the place that is here are.
+    fn traced(&self, number: usize) -> Vec<Traced> {
+        let place = self.here.place.as_ref().map(Place::path).unwrap_or_default();
+        let traced = self.mapping.fields.iter().map(|field| {
+            let first = field.candidates.first();
+            if let Some(ordinal @ Candidate::Ordinal) = first {
+                let count = Value::Count((number as u64).saturating_add(1));
+                return field.traced(ordinal.path(&self.here, &place), Some(count));
+            }
+            let Some((value, candidate)) = self.mapping.pick(field, &self.here, &self.found) else {
+                let path = first.map(|first| first.path(&self.here, &place));
+                return field.traced(path.unwrap_or_default(), None);
+            };
+            let path = candidate.path(&self.here, &place);
+            match value {
+                Value::Json(array) if array.kind() == Kind::Array => {
+                    let element = array.elements().nth(number).map(Value::Json);
+                    field.traced(format!("{path}[{number}]"), element)
+                }
+                _ => field.traced(path, Some(value)),
+            }
+        });
+        traced.collect()
     }
 }
 

@@ -13,6 +13,7 @@ use super::mapping::column_text;
 use super::{BadValue, Row, VALUE_SHOWN};
 use crate::encode::{self, Misfit, Target};
 use crate::error::{ExtractError, excerpt};
+use crate::trace::Traced;
 use crate::window::Window;
 
 /// The records of a body.
@@ -74,6 +75,19 @@ impl<'b> Csv<'b> {
     }
 
     pub(super) fn next_row(&mut self, out: &mut BytesMut) -> Result<Row, ExtractError> {
+        let row = self.next_record(|csv, cells, record| csv.row(cells, record, out))?;
+        Ok(row.unwrap_or(Row::End))
+    }
+
+    pub(super) fn trace_row(&mut self) -> Result<Option<Vec<Traced>>, ExtractError> {
+        self.next_record(Self::traced)
+    }
+
+    /// What `then` makes of the next record; none at the end.
+    fn next_record<T>(
+        &mut self,
+        then: impl FnOnce(&Self, &Cells<'_>, Record<'_>) -> T,
+    ) -> Result<Option<T>, ExtractError> {
         loop {
             let window = &self.window;
             let mut cells = Cells::new(window.rest(), self.format, window.line(), window.byte());
@@ -83,16 +97,31 @@ impl<'b> Csv<'b> {
                 continue;
             }
             let (bytes, line) = cells.read();
-            let row = match record? {
+            let made = match record? {
                 Some(record) => {
                     self.ordinal += 1;
-                    self.row(&cells, record, out)
+                    Some(then(self, &cells, record))
                 }
-                None => Row::End,
+                None => None,
             };
             self.window.advance(bytes, line);
-            return Ok(row);
+            return Ok(made);
         }
+    }
+
+    fn traced(&self, cells: &Cells<'_>, record: Record<'_>) -> Vec<Traced> {
+        let traced = self.fields.iter().map(|field| Traced {
+            field: field.field.name.clone(),
+            path: format!("line {}{}", record.line, field.column),
+            value: match field.source {
+                Source::Absent => None,
+                Source::Ordinal => Some(self.ordinal.to_string()),
+                Source::Column(at) => {
+                    self.record.get(at).map(|cell| cells.text(*cell).into_owned())
+                }
+            },
+        });
+        traced.collect()
     }
 
     fn row(&self, cells: &Cells<'_>, record: Record<'_>, out: &mut BytesMut) -> Row {

@@ -12,6 +12,7 @@ use crate::error::{ExtractError, excerpt};
 use crate::json::Json;
 use crate::lookup::{Found, Lookup};
 use crate::place::{Place, path_text};
+use crate::trace::Traced;
 
 /// The mapped fields, their paths sorted by where they start. Those from the root are answered.
 #[derive(Debug)]
@@ -210,6 +211,19 @@ impl<'b> Mapping<'b> {
         }
         Ok(())
     }
+
+    /// Where the fields of a row are. `path` is the row's.
+    pub(super) fn trace(&self, here: &Here<'b>, row: &RowAt<'b>, path: &str) -> Vec<Traced> {
+        let traced = self.fields.iter().map(|field| match self.pick(field, here, row) {
+            Some((value, candidate)) => field.traced(candidate.path(here, path), Some(value)),
+            None => {
+                let first = field.candidates.first();
+                let path = first.map(|first| first.path(here, path)).unwrap_or_default();
+                field.traced(path, None)
+            }
+        });
+        traced.collect()
+    }
 }
 
 impl Candidate<'_> {
@@ -257,6 +271,15 @@ impl<'b> PlacedField<'b> {
 
     pub(super) fn bad(&self, path: String, value: String, reason: &str) -> BadValue {
         BadValue { field: self.field.name.clone(), path, value, reason: reason.to_owned() }
+    }
+
+    pub(super) fn traced(&self, path: String, value: Option<Value<'_, '_>>) -> Traced {
+        let value = value.map(|value| match value {
+            Value::Json(value) => value.text().to_owned(),
+            Value::Name(name) => name.to_owned(),
+            Value::Count(count) => count.to_string(),
+        });
+        Traced { field: self.field.name.clone(), path, value }
     }
 
     pub(super) fn target(&self) -> Target<'b> {

@@ -22,6 +22,7 @@ use crate::body;
 use crate::error::ExtractError;
 use crate::json::Kind;
 use crate::place;
+use crate::trace::Traced;
 use crate::window::Window;
 
 /// How much of a value a reject keeps.
@@ -128,6 +129,16 @@ impl<'b> Rows<'b> {
             Self::Records(records) => records.next_row(out),
             Self::Csv(csv) => csv.next_row(out),
             Self::Ndjson(lines) => lines.next_row(out),
+        }
+    }
+
+    /// Where the values of the next row are, in place of the row; `None` when there is no further one.
+    pub(crate) fn trace_row(&mut self) -> Result<Option<Vec<Traced>>, ExtractError> {
+        match self {
+            Self::Columns(columns) => columns.trace_row(),
+            Self::Records(records) => records.trace_row(),
+            Self::Csv(csv) => csv.trace_row(),
+            Self::Ndjson(lines) => lines.trace_row(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{BadValue, Row, VALUE_SHOWN};
 use crate::body;
 use crate::error::{ExtractError, excerpt};
 use crate::json::{Json, Kind};
+use crate::trace::Traced;
 use crate::window::Window;
 
 /// The lines of a body.
@@ -29,11 +30,24 @@ impl<'b> Ndjson<'b> {
     }
 
     pub(super) fn next_row(&mut self, out: &mut BytesMut) -> Result<Row, ExtractError> {
+        let row = self.next_line(|lines, value, number| lines.row(value, number, out))?;
+        Ok(row.unwrap_or(Row::End))
+    }
+
+    pub(super) fn trace_row(&mut self) -> Result<Option<Vec<Traced>>, ExtractError> {
+        self.next_line(Self::traced)
+    }
+
+    /// What `then` makes of the next line that has a value, and of its number; none at the end.
+    fn next_line<T>(
+        &mut self,
+        then: impl FnOnce(&Self, Json<'_>, usize) -> T,
+    ) -> Result<Option<T>, ExtractError> {
         loop {
             let rest = self.window.rest();
             let end = match rest.find('\n') {
                 Some(end) => end + 1,
-                None if self.window.ended() && rest.is_empty() => return Ok(Row::End),
+                None if self.window.ended() && rest.is_empty() => return Ok(None),
                 None if self.window.ended() => rest.len(),
                 None => {
                     self.window.more()?;
@@ -48,10 +62,18 @@ impl<'b> Ndjson<'b> {
             let byte = self.window.byte();
             let value = body::check(line.as_bytes()).map_err(|error| error.behind(number, byte))?;
             self.ordinal += 1;
-            let row = self.row(value, number, out);
+            let made = then(self, value, number);
             self.window.advance(end, number + 1);
-            return Ok(row);
+            return Ok(Some(made));
         }
+    }
+
+    fn traced(&self, value: Json<'_>, line: usize) -> Vec<Traced> {
+        let (mapping, here): (&Mapping<'_>, Here<'_>) = (&self.mapping, Here::default());
+        let mut row = RowAt::default();
+        row.ordinal = self.ordinal;
+        mapping.find(value, &mut row);
+        mapping.trace(&here, &row, &format!("line {line}, $"))
     }
 
     fn row(&self, value: Json<'_>, line: usize, out: &mut BytesMut) -> Row {

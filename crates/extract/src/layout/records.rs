@@ -13,6 +13,7 @@ use super::{BadValue, Row, VALUE_SHOWN};
 use crate::error::{ExtractError, excerpt};
 use crate::json::{self, Elements, Json, Kind, Members};
 use crate::place::{Place, path_text};
+use crate::trace::Traced;
 
 /// The rows of every place.
 #[derive(Debug)]
@@ -160,6 +161,26 @@ impl<'b> Records<'b> {
                 Ok(()) => Row::Good,
                 Err(bad) => Row::Bad(bad),
             });
+        }
+    }
+}
+
+impl Records<'_> {
+    pub(super) fn trace_row(&mut self) -> Result<Option<Vec<Traced>>, ExtractError> {
+        loop {
+            let Some(list) = &mut self.list else { return Ok(None) };
+            let Some(value) = list.next(&mut self.row) else {
+                self.next_list()?;
+                continue;
+            };
+            self.row.ordinal += 1;
+            if self.layout == Layout::Grid {
+                self.row.cells.clear();
+                self.row.cells.extend(value.elements());
+            }
+            self.mapping.find(value, &mut self.row);
+            let path = list.path(&self.here, &self.row);
+            return Ok(Some(self.mapping.trace(&self.here, &self.row, &path)));
         }
     }
 }

@@ -18,6 +18,7 @@ mod samples;
 mod shapes;
 mod tables;
 mod tables_properties;
+mod trace;
 mod types;
 
 use bytes::BytesMut;

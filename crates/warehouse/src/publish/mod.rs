@@ -399,7 +399,7 @@ async fn write_source(
         let staged = difference::Staged::count(transaction, model, fetches).await?;
         match difference::write(transaction, context, source, model, &staged, reapplied).await? {
             Ok(counts) => {
-                record::table(transaction, context.publish_id, &model.table, counts).await?;
+                record::table(transaction, context.publish_id, source, model, counts).await?;
                 written.tables.insert(model.table.clone(), counts);
             }
             Err(not_done) => return Ok(Err(not_done)),

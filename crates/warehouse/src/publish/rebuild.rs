@@ -192,7 +192,8 @@ async fn once(
                         deleted: rebuilt.extra,
                         ..TableCounts::default()
                     };
-                    record::table(&transaction, publish_id, &model.table, counts).await?;
+                    let source = plan.source(&model.source).expect("it is one of the sources");
+                    record::table(&transaction, publish_id, source, model, counts).await?;
                 }
             }
             tables.insert(compared.table.clone(), rebuilt);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use daymark_plan::{Plan, Source, Supersede};
+use daymark_plan::{Model, Plan, Source, Supersede};
 use jiff::Timestamp;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
@@ -183,17 +183,22 @@ async fn note(
 pub(super) async fn table(
     transaction: &Transaction<'_>,
     publish_id: i64,
-    table: &str,
+    source: &Source,
+    model: &Model,
     counts: TableCounts,
 ) -> Result<(), WarehouseError> {
     transaction
         .execute(
             "insert into daymark.publish_table
-                 (publish_id, table_name, staged, inserted, updated, unchanged, deleted)
-             values ($1, $2, $3, $4, $5, $6, $7)",
+                 (publish_id, table_name, model_file, model_sha256, source_sha256,
+                  staged, inserted, updated, unchanged, deleted)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             &[
                 &publish_id,
-                &table,
+                &model.table,
+                &model.file,
+                &model.file_sha256,
+                &source.file_sha256,
                 &counts.staged,
                 &counts.inserted,
                 &counts.updated,
