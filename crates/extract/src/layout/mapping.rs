@@ -214,13 +214,13 @@ impl<'b> Mapping<'b> {
 
     /// Where the fields of a row are. `path` is the row's.
     pub(super) fn trace(&self, here: &Here<'b>, row: &RowAt<'b>, path: &str) -> Vec<Traced> {
-        let traced = self.fields.iter().map(|field| match self.pick(field, here, row) {
-            Some((value, candidate)) => field.traced(candidate.path(here, path), Some(value)),
-            None => {
-                let first = field.candidates.first();
-                let path = first.map(|first| first.path(here, path)).unwrap_or_default();
-                field.traced(path, None)
+        let traced = self.fields.iter().map(|field| {
+            if let Some((value, candidate)) = self.pick(field, here, row) {
+                return field.traced(candidate.path(here, path), Some(value));
             }
+            let first = field.candidates.first();
+            let path = first.map(|first| first.path(here, path)).unwrap_or_default();
+            field.traced(path, None)
         });
         traced.collect()
     }
