@@ -317,7 +317,7 @@ async fn no_secret_is_found_anywhere() {
     let (up, address) = world.up_quietly().await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let page =
-        client.get(format!("{}/ledger", address.trim_end_matches("/"))).send().await.unwrap();
+        client.get(format!("{}/ledger", address.trim_end_matches('/'))).send().await.unwrap();
     let page = page.error_for_status().unwrap().text().await.unwrap();
     assert!(page.contains("***"), "{page}");
     said.push(("the ledger page".to_owned(), page.into_bytes()));
