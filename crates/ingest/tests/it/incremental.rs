@@ -158,12 +158,15 @@ async fn each_entity_has_a_cursor_of_its_own() {
     world.api.on("/b", rows(&["2026-11-10"], ""));
     world.fetch_all(&source).await;
     world.fetch_all(&source).await;
+    // Which entity goes first is nobody's promise.
+    let mut asked = world.asked();
+    asked.sort();
     assert_eq!(
-        world.asked(),
+        asked,
         [
             "/a?since=2026-11-01",
-            "/b?since=2026-11-01",
             "/a?since=2026-11-20",
+            "/b?since=2026-11-01",
             "/b?since=2026-11-10"
         ]
     );
