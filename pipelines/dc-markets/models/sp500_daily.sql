@@ -1,6 +1,7 @@
 /* model
 table = "sp500_daily"
 key   = ["symbol", "date"]
+settled = "date <= _data_date"       # a later row is the running price of a session that is not over
 
 [columns]
 symbol    = "text not null"

@@ -1,6 +1,7 @@
 /* model
 table = "weather_daily"
 key   = ["location", "date"]
+settled = "date < _data_date"        # today's row and those of the days to come are forecasts
 
 # The bounds catch nonsense and let a place in degrees Fahrenheit through.
 [columns]

@@ -15,10 +15,10 @@ on_both_databases! {
 /// answers of which the second changes one of them.
 async fn a_row_leads_back_to_its_bytes(kind: Kind) {
     let world = World::answering(kind).await;
-    world.run("2026-03-02").await;
+    world.run("2026-03-03").await;
     let restated = Weather(&[("2026-03-02", Some(11.5), Some(2.0), Some(3.5))]);
     world.api.only(WEATHER, Reply::json(restated.body()));
-    world.run("2026-03-03").await;
+    world.run("2026-03-04").await;
 
     // The row that changed comes from the second fetch; its place is read in the archived bytes.
     let why =
@@ -61,12 +61,13 @@ async fn a_row_leads_back_to_its_bytes(kind: Kind) {
     for words in [
         "weather_daily: location = washington-dc, date = 2026-03-03\n",
         "  temperature_min_c = null\n",
+        "  (not final yet, as the model's `settled` says)\n",
         "published  publish 1 on 20",
         "           by the manual run ",
         "model      models/weather_daily.sql, sha256 ",
         "(the file as it is now)",
         "answer     HTTP 200, 1 request in all\n",
-        "raw        archive/weather/2026-03-02/",
+        "raw        archive/weather/2026-03-03/",
         "(hashed again: the same)",
         "row        2 of that response (counted from 0)\n",
         "$.daily.temperature_2m_min[2]",
