@@ -32,10 +32,11 @@ async fn a_source_is_asked_no_faster_than_it_may_be() {
 async fn waiting_for_ones_turn_is_no_part_of_a_pages_time() {
     let world = World::new().await;
     world.api.on("/x", Reply::new(503, "busy"));
+    world.api.on("/x", Reply::new(503, "busy"));
     world.api.on("/x", rows(&["a"], ""));
-    // The second request may be sent half a second after the first; a page has a tenth of one.
+    // Each request may be sent a third of a second after the one before; a page has a tenth of one.
     let text = source(
-        "connect_timeout_seconds = 0.05\nread_timeout_seconds = 0.05\n[rate]\ncalls = 2\nper = \"second\"\n\
+        "connect_timeout_seconds = 0.05\nread_timeout_seconds = 0.05\n[rate]\ncalls = 4\nper = \"second\"\n\
          [retry]\nbase_seconds = 0.001\ntotal_seconds = 0.1",
     );
     let manifest = world.fetch(&world.source_of(&text, &[])).await;
