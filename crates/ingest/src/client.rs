@@ -226,7 +226,7 @@ async fn exchange(
                 if received > limits.max_bytes {
                     return Err(too_large(limits).with(answer));
                 }
-                spool.write(&chunk).await.map_err(|error| not_put_aside(&error))?;
+                spool.write(chunk).await.map_err(|error| not_put_aside(&error))?;
                 progress(received, announced);
             }
             Ok(None) => break,

@@ -38,7 +38,7 @@ pub(crate) const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// How much of the bodies being looked at is held in memory at once, in MiB; a larger body that cannot
 /// be read a piece at a time is looked at alone.
-const LOOKED_AT_MIB: u32 = 16;
+const LOOKED_AT_MIB: u32 = 8;
 
 /// How many entities may be on their way for each that is being asked for: the disk syncs what one
 /// brought while the API is asked for another.

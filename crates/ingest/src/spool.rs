@@ -67,16 +67,19 @@ impl Spool {
     }
 
     /// Takes the next bytes.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.len += bytes.len() as u64;
-        let missing = START.saturating_sub(self.start.len()).min(bytes.len());
-        self.start.extend_from_slice(&bytes[..missing]);
-        self.memory.extend_from_slice(bytes);
-        if self.memory.len() > IN_MEMORY {
-            let (bytes, folder) = (std::mem::take(&mut self.memory), self.folder.clone());
-            let put_aside = std::mem::take(&mut self.put_aside);
-            self.put_aside = blocking(move || put_aside.take(&bytes, folder)).await?;
+    pub(crate) async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.len += chunk.len() as u64;
+        let missing = START.saturating_sub(self.start.len()).min(chunk.len());
+        self.start.extend_from_slice(&chunk[..missing]);
+        if self.memory.len() + chunk.len() <= IN_MEMORY {
+            self.memory.extend_from_slice(&chunk);
+            return Ok(());
         }
+        // A large chunk is not copied beside what is there: a hundred of them may be on their way.
+        let (before, folder) = (std::mem::take(&mut self.memory), self.folder.clone());
+        let put_aside = std::mem::take(&mut self.put_aside);
+        self.put_aside =
+            blocking(move || put_aside.take(&before, folder.clone())?.take(&chunk, folder)).await?;
         Ok(())
     }
 

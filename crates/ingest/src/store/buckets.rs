@@ -137,7 +137,7 @@ async fn a_bucket_that_keeps_versions_gives_them_to_the_manifest() {
     let source = source_id();
     let mut spool = store.spool();
     for part in 0..18_u8 {
-        spool.write(&vec![part; 1 << 20]).await.unwrap();
+        spool.write(vec![part; 1 << 20].into()).await.unwrap();
     }
     let large = spool.finish().await.unwrap();
     assert!(store.archive(&archive_key(&source, &large), &large).await.unwrap().version.is_some());
@@ -227,7 +227,7 @@ async fn a_large_body_survives_resets_and_throttling_on_its_way_up() {
     let id = source_id();
     let mut spool = store.spool();
     for part in 0..18_u8 {
-        spool.write(&vec![part; 1 << 20]).await.unwrap();
+        spool.write(vec![part; 1 << 20].into()).await.unwrap();
     }
     let body = spool.finish().await.unwrap();
     let key = archive_key(&id, &body);

@@ -221,7 +221,7 @@ async fn a_large_body_goes_through_a_file(test: TestStore) {
     let mut spool = test.store.spool();
     // Beyond what goes up in one part.
     for part in 0..18_u8 {
-        spool.write(&vec![part; 1 << 20]).await.unwrap();
+        spool.write(vec![part; 1 << 20].into()).await.unwrap();
     }
     let body = spool.finish().await.unwrap();
     assert!(body.file().is_some());

@@ -102,7 +102,7 @@ impl RawStore {
         if let Backend::Objects(objects, _) = &self.backend {
             let mut stream = objects.stream(&path).await.map_err(failed)?;
             while let Some(piece) = stream.try_next().await.map_err(failed)? {
-                spool.write(&piece).await.map_err(IngestError::Spool)?;
+                spool.write(piece).await.map_err(IngestError::Spool)?;
             }
         }
         spool.finish().await.map_err(IngestError::Spool)

@@ -48,7 +48,7 @@ async fn a_strict_server_takes_all_that_a_fetch_does() {
     // In parts as well.
     let mut spool = store.spool();
     for part in 0..18_u8 {
-        spool.write(&vec![part; 1 << 20]).await.unwrap();
+        spool.write(vec![part; 1 << 20].into()).await.unwrap();
     }
     let large = spool.finish().await.unwrap();
     let id = source_id();
