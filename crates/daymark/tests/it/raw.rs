@@ -415,7 +415,11 @@ async fn a_raw_layer_goes_to_a_bucket_and_back() {
     let none = format!("s3://{}/copied", bucket.name);
     let nothing = run_to_end(&mut with(&["raw", "sync", &none, &back], true)).await;
     nothing.expect_code(1);
-    assert!(nothing.stderr.contains(&format!("there is nothing in `{none}`")), "{}", nothing.stderr);
+    assert!(
+        nothing.stderr.contains(&format!("there is nothing in `{none}`")),
+        "{}",
+        nothing.stderr
+    );
     let mut lost = with(&["fetch", "weather"], false);
     let lost = run_to_end(lost.env("DAYMARK_RAW_URL", "s3://not-there/copy")).await;
     lost.expect_code(1);

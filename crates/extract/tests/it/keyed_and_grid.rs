@@ -53,10 +53,7 @@ fn names_further_up_are_values_in_every_layout() {
     let listed =
         "layout = \"records\"\nat = \"$[*]\"\n[rows.fields]\nname = { key = 2, type = \"text\" }\n";
     assert_eq!(read(listed, "{\"x\":{}}").0, ["x"]);
-    assert_eq!(
-        read(listed, "[{}]").1,
-        ["row 0, `name` at `$[0], name 1 from its end`: missing"]
-    );
+    assert_eq!(read(listed, "[{}]").1, ["row 0, `name` at `$[0], name 1 from its end`: missing"]);
 }
 
 #[test]

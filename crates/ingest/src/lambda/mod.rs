@@ -130,8 +130,7 @@ impl Function {
             let data_date = event.data_date.unwrap_or(due);
             // As with `daymark fetch`: a day by name is a day by itself, and moves no cursor.
             let reach = if data_date == due { Reach::Forward } else { Reach::ByDay };
-            let order =
-                FetchOrder { data_date, scheduled_at: event.scheduled_at, run_id, reach };
+            let order = FetchOrder { data_date, scheduled_at: event.scheduled_at, run_id, reach };
             self.fetch(source, order, time)
         });
         let fetches: Vec<_> = join_all(fetching).await.into_iter().flatten().collect();
