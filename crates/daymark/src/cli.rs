@@ -445,7 +445,7 @@ pub(crate) struct RawShow {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) page: Option<u32>,
     /// Write the manifest instead of the body
-    #[arg(long, alias = "json", conflicts_with = "page")]
+    #[arg(long, visible_alias = "json", conflicts_with = "page")]
     pub(crate) manifest: bool,
 }
 

@@ -83,7 +83,11 @@ pub struct Reject {
 impl std::fmt::Display for Reject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { row, field, path, value, reason } = self;
-        write!(f, "row {row}, `{field}` at `{path}`: `{value}`: {reason}")
+        write!(f, "row {row}, `{field}` at `{path}`: ")?;
+        if !value.is_empty() {
+            write!(f, "`{value}`: ")?;
+        }
+        f.write_str(reason)
     }
 }
 

@@ -196,10 +196,11 @@ impl Answer {
         Some(if may_follow(redirects.asked, &to, redirects.hosts) {
             format!("more than {} redirects", redirects.max)
         } else {
-            format!(
-                "it redirects to `{}`, which is not followed",
-                to.origin().ascii_serialization()
-            )
+            // No key allows another scheme.
+            let same = to.scheme() == redirects.asked.scheme();
+            let key = if same { " (`request.redirect_hosts`)" } else { "" };
+            let to = to.origin().ascii_serialization();
+            format!("it redirects to `{to}`, which is not followed{key}")
         })
     }
 }
@@ -339,7 +340,7 @@ mod tests {
         Throttled: HTTP 429: Edge: Too Many Requests
         Unavailable: HTTP 500 Internal Server Error
         Unavailable: HTTP 599
-        BadStatus: HTTP 302: it redirects to `https://consent.example.org`, which is not followed
+        BadStatus: HTTP 302: it redirects to `https://consent.example.org`, which is not followed (`request.redirect_hosts`)
         BadStatus: HTTP 301: it redirects to `http://api.example.com`, which is not followed
         BadStatus: HTTP 302: more than 10 redirects
         BadStatus: HTTP 304 Not Modified

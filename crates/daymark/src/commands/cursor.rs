@@ -6,9 +6,9 @@
 use std::process::ExitCode;
 
 use daymark_ingest::{CursorPosition, RawStore};
-use daymark_plan::{Clock, EntityId, Incremental, Plan, Source};
+use daymark_plan::{Clock, EntityId, Incremental, Moment, Plan, Source};
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 use serde_json::{Value, json};
 
 use crate::cli::{CursorCommand, CursorSet, CursorShow};
@@ -152,6 +152,11 @@ async fn set(arguments: &CursorSet) -> Result<ExitCode, Failure> {
     let now = Clock::System.now();
     let before = daymark_ingest::cursor(&store, &source.id, entity.as_ref(), now).await?;
     let before = before.map_or_else(|| incremental.initial.clone(), |position| position.cursor);
+    if is_ahead(incremental, value, &now.to_zoned(plan.settings.zone.clone())) {
+        output::to_stderr(&format!(
+            "warning: {value} is in the future: the source is asked for nothing that is older\n"
+        ));
+    }
     let key =
         daymark_ingest::set_cursor(&store, &source.id, entity.as_ref(), value, why, now).await?;
     if arguments.json {
@@ -166,6 +171,15 @@ async fn set(arguments: &CursorSet) -> Result<ExitCode, Failure> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a cursor is later than now. Forecasts have such cursors; else it is a slip of the pen.
+fn is_ahead(incremental: &Incremental, value: &str, now: &Zoned) -> bool {
+    match incremental.cursor_type.read(value) {
+        Some(Moment::Instant(at)) => at > now.timestamp(),
+        Some(Moment::Date(date)) => date > now.date(),
+        Some(Moment::Text(_)) | None => false,
+    }
 }
 
 /// The `[incremental]` of a source that has one.

@@ -121,8 +121,11 @@ fn text(source: &str, data_date: jiff::civil::Date, store: &str, fetched: &[Fetc
             }
         }
     }
+    let kept = fetched.iter().any(|fetched| fetched.outcome.is_ok());
     match accepted {
-        0 => text.push_str("nothing was accepted; what came is kept as evidence\n"),
+        0 if kept => text.push_str("nothing was accepted; what came is kept as evidence\n"),
+        0 => text
+            .push_str("nothing was accepted, and nothing of it counts: no manifest was written\n"),
         _ => text.push_str("the next `daymark run` publishes what was accepted\n"),
     }
     text

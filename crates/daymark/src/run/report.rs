@@ -381,12 +381,20 @@ impl RunReport {
         if !published.is_empty() {
             text.push_str(&format!("fetches of earlier runs published: {}\n", published.len()));
         }
+        // Fetches wait for the same reason until someone acts, and each day adds one: a line for a reason.
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for fetch in failed {
             let reason = fetch.reason.as_deref().unwrap_or_default();
-            text.push_str(&format!(
-                "fetch of an earlier run failed: `{}`: {reason}\n",
-                fetch.manifest_key
-            ));
+            reasons.entry(reason).or_default().push(&fetch.manifest_key);
+        }
+        for (reason, keys) in reasons {
+            let first = keys.first().copied().unwrap_or_default();
+            text.push_str(&match keys.len() {
+                1 => format!("fetch of an earlier run failed: `{first}`: {reason}\n"),
+                count => format!(
+                    "fetches of earlier runs failed: {count}, the first `{first}`: {reason}\n"
+                ),
+            });
         }
         for reason in &self.manifests_unreadable {
             text.push_str(&format!("manifest not read: {reason}\n"));

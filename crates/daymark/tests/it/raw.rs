@@ -332,7 +332,9 @@ async fn the_fetches_of_a_day_are_listed_shown_and_compared() {
 async fn a_verified_store_is_sound_until_it_is_not() {
     let world = World::answering(Kind::Embedded).await;
     // Nothing fetched yet is no damage, and makes no folder.
-    daymark(&world, &["raw", "verify"]).await.expect_code(0);
+    let nothing = daymark(&world, &["raw", "verify"]).await;
+    nothing.expect_code(0);
+    assert!(nothing.stdout.contains("the raw store is empty"), "{}", nothing.stdout);
     daymark(&world, &["raw", "ls"]).await.expect_code(0);
     assert!(!world.folder.join(".daymark").try_exists().unwrap());
     let fetched = daymark(&world, &["fetch", "weather", "--json"]).await.json();
@@ -409,6 +411,24 @@ async fn a_raw_layer_goes_to_a_bucket_and_back() {
     assert_eq!(copied.json()["copied"], json!(5));
     let mut command = world.command(&["raw", "verify"]);
     run_to_end(command.env("DAYMARK_RAW_URL", &back)).await.expect_code(0);
+    // A misspelt prefix is no backup, and a bucket that is not there keeps no evidence.
+    let none = format!("s3://{}/copied", bucket.name);
+    let nothing = run_to_end(&mut with(&["raw", "sync", &none, &back], true)).await;
+    nothing.expect_code(1);
+    assert!(
+        nothing.stderr.contains(&format!("there is nothing in `{none}`")),
+        "{}",
+        nothing.stderr
+    );
+    let mut lost = with(&["fetch", "weather"], false);
+    let lost = run_to_end(lost.env("DAYMARK_RAW_URL", "s3://not-there/copy")).await;
+    lost.expect_code(1);
+    assert!(lost.stdout.contains("no manifest was written"), "{}", lost.stdout);
+    let mut doctor = with(&["doctor", "--offline"], false);
+    let doctor = run_to_end(doctor.env("DAYMARK_RAW_URL", "s3://not-there/copy")).await;
+    doctor.expect_code(1);
+    assert!(doctor.stdout.contains("S3 says NoSuchBucket"), "{}", doctor.stdout);
+    assert!(!doctor.stdout.contains("<?xml"), "{}", doctor.stdout);
     // Stores that are none.
     for (from, to, said) in [
         ("pipeline", "ftp://x", "accepted: `file:DIR`"),
@@ -455,6 +475,10 @@ async fn a_cursor_is_shown_moved_by_fetches_and_set_by_hand() {
     let target = world.api.requests().pop().unwrap().target;
     assert!(target.contains("since=2026-02-01"), "{target}");
     assert_eq!(show(&["paged", "--entity", "dc"]).await[0]["cursor"], "2026-03-01");
+    let ahead = ["cursor", "set", "paged", "2999-01-01", "--entity", "nyc", "--why", "a slip"];
+    let ahead = daymark(&world, &ahead).await;
+    ahead.expect_code(0);
+    assert!(ahead.stderr.contains("warning: 2999-01-01 is in the future"), "{}", ahead.stderr);
     for (arguments, said) in [
         (vec!["paged", "soon", "--entity", "dc", "--why", "x"], "accepted: a date such as"),
         (vec!["paged", "2026-02-01", "--why", "x"], "such as `--entity dc`"),

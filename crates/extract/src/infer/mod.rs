@@ -94,7 +94,10 @@ pub fn infer(samples: &[Sample<'_>], id: &str) -> Result<Inferred, InferError> {
             samples.iter().map(|sample| format!("`{}`", sample.name)).collect();
         let reason = match texts.iter().find_map(|text| text.as_ref().err()) {
             Some(error) => daymark_plan::one_line(error),
-            None => "there is neither a list of values nor a table in it".to_owned(),
+            None => texts.iter().flatten().find_map(|text| broken(text)).map_or_else(
+                || "there is neither a list of values nor a table in it".to_owned(),
+                |error| daymark_plan::one_line(&error),
+            ),
         };
         return Err(InferError::NoRows { names: names.join(", "), reason });
     };
@@ -139,6 +142,12 @@ fn text_of(sample: &Sample<'_>) -> Result<String, ExtractError> {
     let (body, _) = to_utf8(sample.body, None)?;
     let (text, _) = crate::body::text(&body, "JSON or a table")?;
     Ok(text.to_owned())
+}
+
+/// Why a text that begins as JSON does is none.
+fn broken(text: &str) -> Option<ExtractError> {
+    let begins = text.trim_start().starts_with(['{', '[']);
+    begins.then(|| crate::body::check(text.as_bytes()).err()).flatten()
 }
 
 /// The section as the folder's own parser reads it.

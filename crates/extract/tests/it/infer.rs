@@ -135,6 +135,7 @@ fn what_has_no_rows_is_refused_with_the_reason() {
     insta::assert_snapshot!(refused(b""), @"no rows were found in `a`: the body is empty");
     insta::assert_snapshot!(refused(b"<html>"), @"no rows were found in `a`: the body is not JSON or a table: it looks like HTML, it starts with `<html>`");
     insta::assert_snapshot!(refused(b"{\"error\":true,\"reason\":\"no\"}"), @"no rows were found in `a`: there is neither a list of values nor a table in it");
+    insta::assert_snapshot!(refused(b"[{\"id\":1},{\"id\":"), @"no rows were found in `a`: the body is not whole JSON: it ends inside a value at line 1 column 17 (byte 16)");
     insta::assert_snapshot!(refused(b"Too Many Requests"), @"no rows were found in `a`: there is neither a list of values nor a table in it");
     insta::assert_snapshot!(refused(b"[]"), @"no rows were found in `a`: there is neither a list of values nor a table in it");
     assert!(matches!(infer(&[], "s"), Err(InferError::Nothing)));

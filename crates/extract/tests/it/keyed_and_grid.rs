@@ -26,7 +26,7 @@ fn names_are_values_and_the_last_of_two_counts() {
         [
             "row 1, `day` at `$.days.soon, its name`: `\"soon\"`: expected a date `YYYY-MM-DD`",
             "row 3, `open` at `$.days['2026-01-05']['1. open']`: `\"x\"`: expected a number, found other text",
-            "row 4, `open` at `$.days['2026-01-06']['1. open']`: ``: missing",
+            "row 4, `open` at `$.days['2026-01-06']['1. open']`: missing",
         ]
     );
     assert_eq!(
@@ -53,10 +53,7 @@ fn names_further_up_are_values_in_every_layout() {
     let listed =
         "layout = \"records\"\nat = \"$[*]\"\n[rows.fields]\nname = { key = 2, type = \"text\" }\n";
     assert_eq!(read(listed, "{\"x\":{}}").0, ["x"]);
-    assert_eq!(
-        read(listed, "[{}]").1,
-        ["row 0, `name` at `$[0], name 1 from its end`: ``: missing"]
-    );
+    assert_eq!(read(listed, "[{}]").1, ["row 0, `name` at `$[0], name 1 from its end`: missing"]);
 }
 
 #[test]
@@ -118,10 +115,10 @@ fn grids_may_be_numbered() {
     assert_eq!(
         rejects,
         [
-            "row 2, `close` at `$.bars[2][2]`: ``: missing",
+            "row 2, `close` at `$.bars[2][2]`: missing",
             "row 3, `` at `$.bars[3]`: `7`: expected an array, found a number",
             "row 4, `at` at `$.bars[4][0]`: `\"x\"`: expected a number, found other text",
-            "row 5, `at` at `$.bars[5][0]`: ``: missing",
+            "row 5, `at` at `$.bars[5][0]`: missing",
         ]
     );
     assert_eq!(

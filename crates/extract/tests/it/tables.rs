@@ -188,7 +188,7 @@ fn each_line_of_json_is_a_row() {
         [
             "row 2, `` at `line 5`: `[]`: expected an object, found an array",
             "row 3, `id` at `line 6, $.user.id`: `\"x\"`: expected a whole number, found other text",
-            "row 4, `id` at `line 7, $.user.id`: ``: missing",
+            "row 4, `id` at `line 7, $.user.id`: missing",
         ]
     );
     insta::assert_snapshot!(

@@ -94,8 +94,8 @@ fn instant(key: &str, text: &str) -> Result<Timestamp, EventError> {
 
 fn day(text: &str) -> Result<Date, EventError> {
     // A whole instant would also be parsed as the date it begins with.
-    let date = Date::strptime("%Y-%m-%d", text);
-    date.map_err(|_| {
+    let date = text.parse::<Date>().ok().filter(|date| date.to_string() == text);
+    date.ok_or_else(|| {
         let message = format!("`data_date` is `{}`", short(text));
         wrong(message, "accepted: a day such as `2026-11-23`")
     })
@@ -142,6 +142,7 @@ mod tests {
         let said = |event: &Value| Event::read(event).unwrap_err().to_string();
         insta::assert_snapshot!(said(&json!({ "date": "2026-11-23" })), @"the event cannot be understood: it has the key `date`; accepted: `scheduled_at`, `source`, `data_date`");
         insta::assert_snapshot!(said(&json!({ "data_date": "2026-11-23T13:00:00Z" })), @"the event cannot be understood: `data_date` is `2026-11-23T13:00:00Z`; accepted: a day such as `2026-11-23`");
+        insta::assert_snapshot!(said(&json!({ "data_date": "2026-1-2" })), @"the event cannot be understood: `data_date` is `2026-1-2`; accepted: a day such as `2026-11-23`");
         insta::assert_snapshot!(said(&json!({ "data_date": 20_261_123 })), @"the event cannot be understood: `data_date` is `20261123`; accepted: a text");
         insta::assert_snapshot!(said(&json!({ "scheduled_at": "<aws.scheduler.scheduled-time>" })), @"the event cannot be understood: `scheduled_at` is `<aws.scheduler.scheduled-time>`; accepted: an instant such as `2026-11-23T13:00:00Z`, which is what EventBridge Scheduler puts in the place of `<aws.scheduler.scheduled-time>`");
         insta::assert_snapshot!(said(&json!({ "source": "aws.s3", "detail-type": "Object Created" })), @"the event cannot be understood: it is a `Object Created` of `aws.s3`; accepted: a `Scheduled Event`");

@@ -17,8 +17,8 @@ use daymark_plan::{
     Clock, Environment, Plan, PlanError, Source, causes, data_date, did_you_mean, one_line,
 };
 use futures::future::join_all;
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -31,6 +31,9 @@ use crate::store::RawStore;
 
 /// Where the function stops before its deadline, at most: enough to say what was not done.
 const LONGEST_MARGIN: Duration = Duration::from_secs(2);
+
+/// How far the scheduler's clock may be ahead of this one.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why the function did not start, or why an invocation failed.
 #[derive(Debug, thiserror::Error)]
@@ -117,18 +120,17 @@ impl Function {
         let now = self.clock.now();
         let event = Event::read(event)?;
         let sources = self.sources(&event)?;
+        let at = event.scheduled_at.unwrap_or(now);
+        self.can_be_asked(&event, &sources, at, now)?;
         let time = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
         let time = time.saturating_sub(LONGEST_MARGIN.min(time / 10));
         let run_id = Uuid::now_v7();
         let fetching = sources.into_iter().map(|source| {
-            let order = FetchOrder {
-                data_date: event
-                    .data_date
-                    .unwrap_or_else(|| self.data_date(source, event.scheduled_at.unwrap_or(now))),
-                scheduled_at: event.scheduled_at,
-                run_id,
-                reach: Reach::Forward,
-            };
+            let due = self.data_date(source, at);
+            let data_date = event.data_date.unwrap_or(due);
+            // As with `daymark fetch`: a day by name is a day by itself, and moves no cursor.
+            let reach = if data_date == due { Reach::Forward } else { Reach::ByDay };
+            let order = FetchOrder { data_date, scheduled_at: event.scheduled_at, run_id, reach };
             self.fetch(source, order, time)
         });
         let fetches: Vec<_> = join_all(fetching).await.into_iter().flatten().collect();
@@ -149,6 +151,43 @@ impl Function {
             hint: did_you_mean(named, all.iter().map(|source| source.id.as_str())),
         };
         Ok(vec![found.ok_or_else(unknown)?])
+    }
+
+    /// Refuses what would be kept as a false record: a time that has not come, and a day by name of sources
+    /// whose requests name none, which are answered as of now. `at` is the instant the event is for.
+    fn can_be_asked(
+        &self,
+        event: &Event,
+        sources: &[&Source],
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), EventError> {
+        let refused = |message, hint| Err(EventError { message, hint });
+        // The scheduled instant counts, not the clock; but no clock is off by so much.
+        if at.duration_since(now) > CLOCKS_DIFFER {
+            let message = format!("`scheduled_at` {at} is in the future");
+            return refused(message, format!("it is {now} here"));
+        }
+        let Some(date) = event.data_date else { return Ok(()) };
+        let today = now.max(at).to_zoned(self.plan.settings.zone.clone()).date();
+        if date > today {
+            let message = format!("the data date {date} is in the future");
+            return refused(message, format!("today is {today}"));
+        }
+        let of_now: Vec<String> = sources
+            .iter()
+            .filter(|source| date != self.data_date(source, at) && !source.answers_for_any_date())
+            .map(|source| format!("`{}`", source.id))
+            .collect();
+        if of_now.is_empty() {
+            return Ok(());
+        }
+        refused(
+            format!("the request of {} names no day, so the answer is not of {date}", of_now.join(", ")),
+            "write `{{ data_date }}` into `[request]` where the API takes a date; name a `source` that is \
+             told the day; or leave `data_date` away for the day that is due"
+                .to_owned(),
+        )
     }
 
     fn data_date(&self, source: &Source, at: Timestamp) -> Date {

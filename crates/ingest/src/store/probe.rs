@@ -8,11 +8,13 @@ use daymark_plan::Finding;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use super::{Backend, Mode, RawStore};
+use super::{Backend, Mode, RawStore, s3};
 use crate::words::{chain, innermost, short};
 
-/// An error and its causes; the innermost first, where the whole is too long for a line.
-fn reason(error: &object_store::Error) -> String {
+/// An error and its causes, in S3's words where S3 said no; the innermost first, where the whole is too
+/// long for a line.
+fn reason(error: object_store::Error, key: &str) -> String {
+    let error = &s3::in_words(error, key);
     let (whole, deepest) = (chain(error), innermost(error));
     if whole.contains(&deepest) { whole } else { short(&format!("{deepest}: {whole}")) }
 }
@@ -52,7 +54,7 @@ impl RawStore {
             Err(error) => {
                 findings.push(Finding::fail(
                     "store write",
-                    format!("`{self}` did not take `{key}`: {}", reason(&error)),
+                    format!("`{self}` did not take `{key}`: {}", reason(error, &key)),
                     "a folder must be writable by this user; a bucket needs s3:PutObject on its \
                      objects, and the bucket's name, region and endpoint must be right",
                 ));

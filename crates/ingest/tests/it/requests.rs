@@ -186,7 +186,17 @@ async fn redirects_can_be_forbidden_and_never_change_the_scheme() {
         world.stable(&reason),
         "HTTP 302: it redirects to `https://127.0.0.1:<port>`, which is not followed"
     );
-    assert_eq!(world.api.requests().len(), 2);
+    // Of another host the key is named that would allow it.
+    world.api.only(PATH, Reply::redirect(&format!("http://localhost:{port}/v2")));
+    let reason = world.fetch(&world.source_with("", "")).await.reason.unwrap();
+    assert_eq!(
+        reason,
+        format!(
+            "HTTP 302: it redirects to `http://localhost:{port}`, which is not followed \
+             (`request.redirect_hosts`)"
+        )
+    );
+    assert_eq!(world.api.requests().len(), 3);
 }
 
 #[tokio::test]

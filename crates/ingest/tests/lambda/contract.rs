@@ -186,6 +186,7 @@ async fn every_entity_is_a_fetch_of_its_own() {
 #[tokio::test]
 async fn a_person_asks_for_a_source_and_a_day() {
     let world = World::of_two().await;
+    world.names_the_day("stock");
     let event = json!({ "source": "stock", "data_date": "2025-10-01" }).to_string();
     report(world.function().await.invoke(&event, AMPLE).await);
     world.library(&["stock"], None, Some(date(2025, 10, 1))).await;
@@ -199,6 +200,8 @@ async fn a_person_asks_for_a_source_and_a_day() {
 #[tokio::test]
 async fn a_day_may_be_named_beside_the_scheduled_instant() {
     let world = World::of_two().await;
+    world.names_the_day("weather");
+    world.names_the_day("stock");
     let event = json!({ "scheduled_at": MONDAY, "data_date": "2025-10-01" }).to_string();
     report(world.function().await.invoke(&event, AMPLE).await);
     world.library(&["weather", "stock"], Some(MONDAY), Some(date(2025, 10, 1))).await;

@@ -151,6 +151,40 @@ async fn an_event_that_asks_for_nothing_known_fetches_nothing() {
 }
 
 #[tokio::test]
+async fn a_day_that_has_not_come_or_that_the_api_is_not_told_is_no_record() {
+    let world = World::of_two().await;
+    world.names_the_day("weather");
+    let mut function = world.function().await;
+    let mut said = Vec::new();
+    for event in [
+        r#"{"source": "stock", "data_date": "2025-10-01"}"#,
+        r#"{"data_date": "2025-10-01"}"#,
+        r#"{"source": "weather", "data_date": "2999-01-01"}"#,
+        r#"{"scheduled_at": "2999-01-01T13:00:00Z"}"#,
+    ] {
+        match function.invoke(event, AMPLE).await {
+            Some(Said::Error(error)) => {
+                assert_eq!(error["errorType"], "BadEvent");
+                // What day it is stands behind.
+                let message = message(&error);
+                said.push(match message.split_once(" is in the future") {
+                    Some((before, _)) => format!("{before} is in the future"),
+                    None => message,
+                });
+            }
+            said => panic!("no error: {said:?}"),
+        }
+    }
+    insta::assert_snapshot!(said.join("\n"), @"
+    the event cannot be understood: the request of `stock` names no day, so the answer is not of 2025-10-01; write `{{ data_date }}` into `[request]` where the API takes a date; name a `source` that is told the day; or leave `data_date` away for the day that is due
+    the event cannot be understood: the request of `stock` names no day, so the answer is not of 2025-10-01; write `{{ data_date }}` into `[request]` where the API takes a date; name a `source` that is told the day; or leave `data_date` away for the day that is due
+    the event cannot be understood: the data date 2999-01-01 is in the future
+    the event cannot be understood: `scheduled_at` 2999-01-01T13:00:00Z is in the future
+    ");
+    assert!(world.api.requests().is_empty());
+}
+
+#[tokio::test]
 async fn no_secret_is_said_when_it_fails() {
     let world = World::of_two().await;
     // An API that repeats what it was asked with.

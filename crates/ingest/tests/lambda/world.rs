@@ -65,6 +65,11 @@ impl World {
         world
     }
 
+    /// Has the request of a source say which day it is about.
+    pub(crate) fn names_the_day(&self, id: &str) {
+        self.source(id, "", "headers = { x-day = \"{{ data_date }}\" }");
+    }
+
     pub(crate) fn pipeline(&self) -> PathBuf {
         self.folder.path().join("pipeline")
     }
@@ -141,7 +146,8 @@ impl World {
             let (rule, calendar) = (source.data_date, source.calendar);
             let data_date =
                 day.unwrap_or_else(|| data_date(rule, calendar, &plan.settings.zone, at));
-            let order = FetchOrder { data_date, scheduled_at, run_id, reach: Reach::Forward };
+            let reach = if day.is_some() { Reach::ByDay } else { Reach::Forward };
+            let order = FetchOrder { data_date, scheduled_at, run_id, reach };
             // One that cannot be fetched leaves nothing here either.
             ingest.fetch_all(source, &order, &|_| true, &|_| {}).await.ok();
         }

@@ -310,10 +310,14 @@ pub(super) fn address(
     }
     match url::Url::parse(&template.sample()) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-            let in_query = url.query_pairs().any(|(name, value)| {
-                is_secret_name(&name) && value != "x" && template.text().contains(value.as_ref())
+            let in_query = url.query_pairs().find(|(name, value)| {
+                is_secret_name(name) && value != "x" && template.text().contains(value.as_ref())
             });
-            if in_query || url.password().is_some_and(|password| password != "x") {
+            if let Some((name, _)) = in_query {
+                problems.push(in_plain_words(section, key, &name));
+                return false;
+            }
+            if url.password().is_some_and(|password| password != "x") {
                 problems.push(in_plain_words(section, key, key));
                 return false;
             }

@@ -136,7 +136,7 @@ fn every_misuse_is_said() {
         ),
         (
             "[request]\nurl = \"http://a.example/?apikey=abcdef\"",
-            "sources/s.toml:3: the secret of `url` stands in the file",
+            "sources/s.toml:3: the secret of `apikey` stands in the file",
         ),
         (
             "[request]\nurl = \"http://a.example/\"\nquery = { q = \"Bearer secret://x\" }",

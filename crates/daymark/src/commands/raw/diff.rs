@@ -124,16 +124,7 @@ async fn last_two(
     let source = find::source(plan, store, name).await?;
     let mut fetches = find::fetches_of(store, &source, date, entity).await?;
     fetches.retain(|stored| stored.manifest.is_accepted());
-    let entities: std::collections::BTreeSet<_> =
-        fetches.iter().map(|stored| &stored.manifest.entity).collect();
-    if entities.len() > 1 {
-        let first = entities.iter().find_map(|entity| entity.as_ref());
-        let first = first.map(ToString::to_string).unwrap_or_default();
-        return Err(Failure::usage(
-            format!("`{source}` was fetched for {} entities on {date}", entities.len()),
-            format!("name one with `--entity`, such as `--entity {first}`"),
-        ));
-    }
+    find::of_one_entity(&source, date, &fetches)?;
     let hashes = |stored: &StoredManifest| {
         stored.manifest.pages.iter().map(|page| page.sha256.clone()).collect::<Vec<_>>()
     };

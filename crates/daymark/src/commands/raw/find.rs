@@ -45,19 +45,29 @@ pub(super) async fn named(
     };
     let source = source(plan, store, what).await?;
     let mut fetches = fetches_of(store, &source, date, entity).await?;
-    let entities: std::collections::BTreeSet<_> =
-        fetches.iter().map(|stored| stored.manifest.entity.clone()).collect();
-    if entities.len() > 1 {
-        let names = entities.iter().flatten().take(5).map(|entity| format!("`{entity}`"));
-        let names: Vec<String> = names.collect();
-        return Err(Failure::usage(
-            format!("{what} was fetched for {} entities on {date}", entities.len()),
-            format!("name one with `--entity`, such as {}", names.join(", ")),
-        ));
-    }
+    of_one_entity(&source, date, &fetches)?;
     let accepted = fetches.iter().rposition(|stored| stored.manifest.is_accepted());
     let at = accepted.unwrap_or(fetches.len() - 1);
     Ok(Named::Fetch(Box::new(fetches.swap_remove(at))))
+}
+
+/// Refuses fetches of several entities, of which one must be named.
+pub(super) fn of_one_entity(
+    source: &SourceId,
+    date: jiff::civil::Date,
+    fetches: &[StoredManifest],
+) -> Result<(), Failure> {
+    let entities: std::collections::BTreeSet<_> =
+        fetches.iter().map(|stored| stored.manifest.entity.as_ref()).collect();
+    if entities.len() <= 1 {
+        return Ok(());
+    }
+    let names: Vec<String> =
+        entities.iter().flatten().take(5).map(|entity| format!("`{entity}`")).collect();
+    Err(Failure::usage(
+        format!("`{source}` was fetched for {} entities on {date}", entities.len()),
+        format!("name one with `--entity`, such as {}", names.join(", ")),
+    ))
 }
 
 async fn of_key(store: &RawStore, key: &str) -> Result<Named, Failure> {

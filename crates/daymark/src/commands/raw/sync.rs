@@ -50,6 +50,14 @@ pub(super) async fn sync(arguments: &RawSync) -> Result<ExitCode, Failure> {
     let done = daymark_ingest::sync(&source, &target, &watch).await;
     bar.finish_and_clear();
     let report = done?;
+    // A prefix that is misspelt is an empty store to S3, and a backup that copies nothing must not pass.
+    if report.copied + report.there == 0 {
+        return Err(Failure::failed(
+            anyhow::anyhow!("there is nothing in `{from}` to copy"),
+            Some("are the bucket, the prefix or the folder spelt as they are? `daymark raw ls` lists what the \
+                  pipeline's own store has".to_owned()),
+        ));
+    }
     if arguments.json {
         output::json(&json!({
             "from": from.to_string(), "to": to.to_string(), "copied": report.copied,

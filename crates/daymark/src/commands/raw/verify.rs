@@ -76,7 +76,10 @@ fn text(store: &str, report: &AuditReport) -> String {
     if !report.unreferenced.is_empty() {
         text.push_str("unreferenced objects are no damage: a fetch that was killed leaves them\n");
     }
-    text.push_str("the raw store is sound: every body is what was received\n");
+    text.push_str(match report.manifests + report.objects + report.raw_objects {
+        0 => "the raw store is empty: there is nothing to verify\n",
+        _ => "the raw store is sound: every body is what was received\n",
+    });
     text
 }
 
