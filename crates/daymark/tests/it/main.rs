@@ -8,6 +8,7 @@ mod bad_input;
 mod commands;
 mod crash;
 mod doctor;
+mod entities;
 mod infer;
 mod raw;
 mod recorded;

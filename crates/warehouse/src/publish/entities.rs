@@ -82,20 +82,21 @@ pub(super) async fn conflicts(
     Ok(failed)
 }
 
-/// Staged keys of several entities of a day.
+/// Staged keys of several entities of a day. Names of our own start with `_`: a key's column may have
+/// any other.
 fn among_staged(source: &Source, model: &Model) -> String {
     let key = list("", model.key.iter().map(String::as_str));
     let fetches = statements_table(source);
     format!(
         "with twice as (
-             select {key}, _data_date as day, array_agg(distinct said._entity) as entities
+             select {key}, _data_date as _day, array_agg(distinct said._entity) as _entities
              from (select {key}, _ordinal from {staged}) as staged join {fetches} as said using (_ordinal)
              group by {key}, said._data_date having count(distinct said._entity) > 1
          )
          select distinct staged._ordinal, ({key})::text,
-                array_to_string(array_remove(twice.entities, said._entity), ', ')
+                array_to_string(array_remove(twice._entities, said._entity), ', ')
          from twice join (select {key}, _ordinal from {staged}) as staged using ({key})
-         join {fetches} as said on said._ordinal = staged._ordinal and said._data_date = twice.day
+         join {fetches} as said on said._ordinal = staged._ordinal and said._data_date = twice._day
          order by 1, 2",
         staged = staged_table(model),
     )
@@ -103,7 +104,7 @@ fn among_staged(source: &Source, model: &Model) -> String {
 
 /// Staged keys whose published row was said for the same day by another entity.
 fn beside_published(context: &Context<'_>, source: &Source, model: &Model) -> String {
-    let key = list("", model.key.iter().map(String::as_str));
+    let key = list("staged.", model.key.iter().map(String::as_str));
     let row_key = list("", model.row_key());
     format!(
         "select staged._ordinal, ({key})::text, noted.entity
