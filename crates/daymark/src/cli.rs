@@ -642,6 +642,9 @@ pub(crate) struct Rebuild {
     /// Compare and change nothing
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Ask the checks that look beyond a fetch again, instead of obeying their verdicts
+    #[arg(long)]
+    pub(crate) recheck: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
