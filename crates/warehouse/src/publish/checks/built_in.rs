@@ -190,7 +190,7 @@ mod tests {
         let rules = [
             "not_null = [\"close\", \"date\"]",
             "unique = \"close\"",
-            "accepted_values = { column = \"symbol\", values = [\"A\", \"it's\", 3] }",
+            "accepted_values = { column = \"symbol\", values = [\"A\", \"it's\"] }",
             "range = { column = \"close\", min = 0, max = 1e6 }",
             "range = { column = \"date\", min = 2020-01-01 }",
             "regex = { column = \"symbol\", pattern = '^\\^?[A-Z]+$' }",
@@ -209,6 +209,22 @@ mod tests {
             .enumerate()
             .map(|(at, rule)| format!("[[checks]]\nname = \"c{at}\"\n{rule}"))
             .collect();
-        insta::assert_snapshot!(compiled(&checks.join("\n")));
+        insta::assert_snapshot!(compiled(&checks.join("\n")), @r#"
+        not_null: select * from staged where "close" is null or "date" is null
+        unique: select staged.* from staged join (select "close" from staged group by "close" having count(*) > 1) as twice using ("close")
+        accepted_values: select * from staged where "symbol" not in ('A', 'it''s')
+        range: select * from staged where "close" < 0 or "close" > 1e6
+        range: select * from staged where "date" < '2020-01-01'
+        regex: select * from staged where "symbol"::text !~ '^\^?[A-Z]+$'
+        row_count: select count(*) as row_count from staged having count(*) < 5 or count(*) > 400
+        monotonic: select * from (select *, lag("close") over (partition by "symbol" order by "date", _fetch_row) as _before from staged where "close" is not null) as pairs where "close" <= _before
+        monotonic: select * from (select *, lag("close") over (order by "_fetch_row", _fetch_row) as _before from staged where "close" is not null) as pairs where "close" < _before
+        no_gaps: select series."symbol", calendar_days.date as "date" from (select "symbol", min("date")::date as _first, max("date")::date as _last from staged group by "symbol") as series join calendar_days on calendar_days.date between series._first and series._last where not exists (select 1 from staged where staged."date"::date = calendar_days.date and staged."symbol" is not distinct from series."symbol")
+        no_gaps: select calendar_days.date as "date" from (select min("date")::date as _first, max("date")::date as _last from staged) as series join calendar_days on calendar_days.date between series._first and series._last where not exists (select 1 from staged where staged."date"::date = calendar_days.date)
+        freshness: select max(staged."date") as newest, this_fetch._data_date from this_fetch left join staged on true group by this_fetch._data_date having max(staged."date") is null or max(staged."date")::date < this_fetch._data_date - 4
+        references: select * from staged where "symbol" is not null and not exists (select 1 from "listing" as known where known."symbol" = staged."symbol")
+        volume_anomaly: with said as (select result.row_count from daymark.check_result as result, this_fetch where result.table_name = 'bar' and result.check_name = 'c13' and result.publish_id is not null and result.entity = this_fetch._entity order by result.result_id desc limit 30), usual as (select percentile_cont(0.5) within group (order by row_count) as median, count(*) as publishes from said), spread as (select percentile_cont(0.5) within group (order by abs(row_count - median)) as deviation from said, usual), counted as (select count(*) as row_count from staged) select counted.row_count, usual.median, spread.deviation, usual.publishes from counted, usual, spread where usual.publishes >= 5 and abs(counted.row_count - usual.median) > 5 * greatest(1.4826 * spread.deviation, 0.05 * usual.median, 1)
+        max_change: select "symbol", "date", "close", "published_close" from staged_beside_published where _published_settled and abs("close"::double precision - "published_close"::double precision) > 0.25 * abs("published_close"::double precision)
+        "#);
     }
 }
