@@ -45,8 +45,9 @@ pub(crate) async fn rejects(command: &RejectsCommand) -> Result<ExitCode, Failur
             if arguments.csv {
                 output::to_stdout(&table.csv())?;
             } else {
-                let objects =
-                    table.objects().map_err(|error| Failure::failed(anyhow::Error::new(error), None))?;
+                let objects = table
+                    .objects()
+                    .map_err(|error| Failure::failed(anyhow::Error::new(error), None))?;
                 let lines: Vec<String> = objects
                     .into_iter()
                     .map(|object| format!("{}\n", serde_json::Value::from(object)))
