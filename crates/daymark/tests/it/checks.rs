@@ -51,8 +51,7 @@ async fn a_restated_close_is_held_back_until_somebody_releases_it(kind: Kind) {
     assert!(other.stderr.contains("held back: sp500 2026-03-03"), "{}", other.stderr);
 
     // The verdict is raw: the database may go, and the day stays held back.
-    let verdicts = world.stored("verdicts");
-    assert_eq!(verdicts.len(), 2, "one of each fetch of the source");
+    assert_eq!(verdicts(&world).len(), 2, "one of each fetch of the source");
     let arguments =
         ["quarantine", "release", "2026-03-03", "--source", "sp500", "--why", "a split of 2:1"];
     let release = world.daymark(&arguments).await;
@@ -61,9 +60,7 @@ async fn a_restated_close_is_held_back_until_somebody_releases_it(kind: Kind) {
         world.rows(CLOSES).await,
         [before[0].clone(), r#"["2026-03-02",3475.0]"#.to_owned()]
     );
-    let stored = world.stored("verdicts");
-    let verdicts: Vec<Value> =
-        stored.iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect();
+    let verdicts = verdicts(&world);
     let released =
         verdicts.iter().find(|file| file["verdicts"][0]["answer"] == "released").unwrap();
     assert_eq!(released["verdicts"][0]["why"], "a split of 2:1");
@@ -102,4 +99,13 @@ async fn rows_that_are_set_aside_are_listed_and_exported(kind: Kind) {
     let none = world.daymark(&["rejects", "list", "--since", "2026-03-04"]).await;
     assert_eq!(none.stdout, "no row was set aside\n");
     world.daymark(&["rejects", "list", "--table", "weather"]).await.expect_code(2);
+}
+
+/// All verdicts on fetches of `sp500`.
+fn verdicts(world: &World) -> Vec<Value> {
+    let of_fetch = |manifest: &Value| {
+        world.stored(&format!("verdicts/sp500/{}", manifest["id"].as_str().unwrap()))
+    };
+    let files: Vec<_> = world.manifests("sp500").iter().flat_map(of_fetch).collect();
+    files.iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
 }
