@@ -23,7 +23,7 @@ async fn a_restated_close_is_held_back_until_somebody_releases_it(kind: Kind) {
     assert_eq!(report.code, 1, "{}", report.json);
     assert_eq!(report.source("sp500")["state"], "quarantined");
     assert_eq!(report.source("weather")["state"], "published");
-    let reason = report.reason("sp500");
+    let reason = report.source("sp500")["reason"].as_str().unwrap();
     assert!(
         reason.contains("the check `no close restated by more than 25 %` found 1 row"),
         "{reason}"
