@@ -48,6 +48,10 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Restatements(arguments) => commands::restatements::restatements(&arguments).await,
         Command::Rebuild(arguments) => commands::rebuild::rebuild(&arguments).await,
         Command::Why(arguments) => commands::why::why(&arguments).await,
+        Command::Rejects(arguments) => commands::rejects::rejects(&arguments.command).await,
+        Command::Quarantine(arguments) => {
+            commands::quarantine::quarantine(&arguments.command).await
+        }
         Command::Demo(arguments) => commands::demo::demo(&arguments).await,
         Command::Preview(arguments) => commands::preview::preview(&arguments).await,
         Command::Fetch(arguments) => commands::fetch::fetch(&arguments).await,

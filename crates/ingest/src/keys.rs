@@ -2,7 +2,7 @@
 //!
 //! In: ids, dates, hashes; all of types that hold no character a key could trip over (a
 //! [`SourceId`] is `[a-z0-9_]`), so there is nothing to escape. Out: keys that sort as they should.
-//! Deliberately absent: `verdicts/`, entities and page numbers, which come with their issues.
+//! Deliberately absent: what stands under them.
 
 use std::fmt;
 
@@ -87,6 +87,15 @@ pub enum RawKey<'a> {
         /// The run it was part of.
         run_id: Uuid,
     },
+    /// What was decided about a fetch; written once.
+    Verdict {
+        /// Whose it is.
+        source: &'a SourceId,
+        /// The fetch.
+        fetch_id: Uuid,
+        /// When.
+        at: Timestamp,
+    },
     /// A cursor that a person set.
     Cursor {
         /// Whose it is.
@@ -137,6 +146,9 @@ impl fmt::Display for RawKey<'_> {
                 }
                 write!(f, "{run_id}.json")
             }
+            Self::Verdict { source, fetch_id, at } => {
+                write!(f, "verdicts/{source}/{fetch_id}/{}.json", at.strftime(INSTANT))
+            }
             Self::Cursor { source, at, entity } => {
                 write!(f, "cursors/{source}/{}", at.strftime(INSTANT))?;
                 if let Some(entity) = entity {
@@ -172,6 +184,17 @@ impl RawKey<'_> {
     /// The instant a manifest's name starts with.
     pub(crate) fn instant_of_name(name: &str) -> Option<Timestamp> {
         instant(name.split_once('_')?.0)
+    }
+
+    /// What every key of a verdict on a fetch starts with.
+    pub(crate) fn verdicts_on(source: &SourceId, fetch_id: Uuid) -> Path {
+        Path::from(format!("verdicts/{source}/{fetch_id}"))
+    }
+
+    /// Whether a key is of a verdict.
+    pub(crate) fn is_verdict(key: &str) -> bool {
+        let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
+        name.strip_suffix(".json").and_then(instant).is_some()
     }
 
     /// What every cursor key of a source starts with.
@@ -241,6 +264,7 @@ mod tests {
             RawKey::Manifest { source, fetched_at, data_date, entity: None, run_id },
             RawKey::Manifest { source, fetched_at, data_date, entity: Some("dc"), run_id },
             RawKey::Cursor { source, at: fetched_at, entity: Some("dc") },
+            RawKey::Verdict { source, fetch_id: run_id, at: fetched_at },
         ];
         insta::assert_snapshot!(keys.map(|key| key.to_string()).join("\n"), @r"
         archive/sp500/2026-11-20/ab12.json
@@ -250,6 +274,7 @@ mod tests {
         manifests/sp500/20261123T130000.000000Z_2026-11-20_0193a2b4-0000-7000-8000-000000000001.json
         manifests/sp500/20261123T130000.000000Z_2026-11-20_dc_0193a2b4-0000-7000-8000-000000000001.json
         cursors/sp500/20261123T130000.000000Z_dc.json
+        verdicts/sp500/0193a2b4-0000-7000-8000-000000000001/20261123T130000.000000Z.json
         ");
         // The store escapes nothing in them.
         assert!(keys.iter().all(|key| key.path().as_ref() == key.to_string()));

@@ -32,6 +32,7 @@ mod secrets;
 mod spool;
 mod store;
 mod sync;
+mod verdicts;
 mod verify;
 mod words;
 

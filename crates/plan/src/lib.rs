@@ -8,6 +8,7 @@
 
 mod calendar;
 mod cause;
+mod check;
 mod clock;
 mod data_date;
 mod digest;
@@ -29,6 +30,7 @@ mod sql_text;
 mod zone_data;
 
 pub use cause::{causes, one_line};
+pub use check::{Check, Literal, Reads, Rule, Severity};
 pub use clock::Clock;
 pub use data_date::data_date;
 pub use digest::{hex, sha256_hex};

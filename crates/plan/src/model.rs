@@ -1,8 +1,9 @@
 //! `models/*.sql`: one query over a source's rows, one curated table.
 //!
 //! In: a SQL file whose leading comment `/* model ... */` is TOML. Out: a [`Model`]. Deliberately
-//! absent: `[[checks]]` and `[[indexes]]`; and any judgement of the SQL, which is PostgreSQL's.
+//! absent: `[[indexes]]`; and any judgement of the SQL, which is PostgreSQL's.
 
+use crate::check::{self, Check};
 use crate::problem::{Problem, did_you_mean};
 use crate::section::{Section, Text, choose};
 use crate::source::SourceId;
@@ -89,6 +90,8 @@ pub struct Model {
     pub history: bool,
     /// The contract's columns, in the order of the file.
     pub columns: Vec<Column>,
+    /// What has to hold before its rows are shown, in the order of the file.
+    pub checks: Vec<Check>,
     /// The query, as it stands in the file after the comment.
     pub sql: String,
     /// The line of the file the query's text starts on.
@@ -196,6 +199,7 @@ pub(crate) fn read(
         let hint = did_you_mean(column, columns.iter().map(|column| column.name.as_str()));
         problems.push(section.problem("window", message).hint(hint));
     }
+    let checks = check::read(&mut section, &columns, key.as_deref().unwrap_or_default(), problems);
     section.finish(problems);
     Some(Model {
         table: table?,
@@ -207,6 +211,7 @@ pub(crate) fn read(
         settled,
         history,
         columns,
+        checks,
         sql: query.text.trim_end().trim_end_matches(';').to_owned(),
         sql_line: query.first_line,
         columns_line,

@@ -97,6 +97,20 @@ impl<'t> Section<'t> {
         self.text.line(offset)
     }
 
+    /// The line the table itself starts on.
+    pub(crate) fn line_here(&self) -> usize {
+        self.text.line(self.offset)
+    }
+
+    /// The line the text of a string starts on: a newline right behind `"""` is not part of it.
+    pub(crate) fn text_line_of(&self, key: &str) -> usize {
+        let offset = self.table.get(key).map_or(self.offset, |value| value.span().start);
+        let written = self.text.text.get(offset..).unwrap_or_default();
+        let opened = written.strip_prefix("\"\"\"").or_else(|| written.strip_prefix("'''"));
+        let next = opened.is_some_and(|text| text.starts_with('\n') || text.starts_with("\r\n"));
+        self.text.line(offset) + usize::from(next)
+    }
+
     fn full(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }

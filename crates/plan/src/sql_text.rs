@@ -64,6 +64,29 @@ pub(crate) fn leading_comment<'t>(text: Text<'t>, word: &str) -> Option<(Text<'t
 /// The words of a query that could be table names, lower-cased: identifiers outside of comments and
 /// string literals, quoted ones included.
 pub(crate) fn identifiers(sql: &str) -> Vec<String> {
+    let words = tokens(sql).into_iter().filter_map(|token| match token {
+        Token::Word(word) => Some(word),
+        Token::Mark(_) => None,
+    });
+    words.collect()
+}
+
+/// Whether a query has a parameter such as `$1`.
+pub(crate) fn has_parameter(sql: &str) -> bool {
+    let tokens = tokens(sql);
+    tokens.windows(2).any(|pair| pair == [Token::Mark('$'), Token::Mark('0')])
+}
+
+/// A piece of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    /// An identifier or a keyword, lower-cased unless it was quoted.
+    Word(String),
+    /// A character of punctuation; `'` is a whole literal, `0` a whole number.
+    Mark(char),
+}
+
+fn tokens(sql: &str) -> Vec<Token> {
     let mut found = Vec::new();
     let mut rest = sql;
     while let Some(first) = rest.chars().next() {
@@ -72,28 +95,134 @@ pub(crate) fn identifiers(sql: &str) -> Vec<String> {
         } else if rest.starts_with("/*") {
             rest = skip_block_comment(rest);
         } else if first == '\'' {
+            found.push(Token::Mark('\''));
             rest = skip_quoted(&rest[1..], '\'').1;
         } else if first == '"' {
             let (inner, tail) = skip_quoted(&rest[1..], '"');
-            found.push(inner.to_owned());
+            found.push(Token::Word(inner.to_owned()));
             rest = tail;
         } else if let Some(tail) = dollar_quoted(rest) {
+            found.push(Token::Mark('\''));
             rest = tail;
         } else if let Some(body) = rest.strip_prefix("E'").or_else(|| rest.strip_prefix("e'")) {
+            found.push(Token::Mark('\''));
             rest = skip_escaped(body);
         } else if first.is_alphabetic() || first == '_' {
             let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
             let (word, tail) = rest.split_at(end);
-            found.push(word.to_lowercase());
+            found.push(Token::Word(word.to_lowercase()));
             rest = tail;
         } else if first.is_ascii_digit() {
             // `1e5` is a number, not a name.
             let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            found.push(Token::Mark('0'));
             rest = &rest[end..];
         } else {
+            if !first.is_whitespace() {
+                found.push(Token::Mark(first));
+            }
             rest = &rest[first.len_utf8()..];
         }
     }
+    found
+}
+
+/// Functions in whose parentheses `from` names no table.
+const FROM_INSIDE: [&str; 5] = ["extract", "substring", "trim", "overlay", "position"];
+
+/// Functions that may stand in place of a table and read none.
+const SET_FUNCTIONS: [&str; 7] = [
+    "generate_series",
+    "unnest",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "string_to_table",
+];
+
+/// The tables a query names behind `from` and `join`, qualified as they are there; not those it makes
+/// itself in `with`. What cannot be told from a table is taken for one.
+pub(crate) fn tables(sql: &str) -> Vec<String> {
+    /// What is known of an open parenthesis.
+    #[derive(Default)]
+    struct Frame {
+        in_from: bool,
+        is_function: bool,
+    }
+    let tokens = tokens(sql);
+    let word = |at: usize| match tokens.get(at) {
+        Some(Token::Word(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    let mark = |at: usize, mark: char| tokens.get(at) == Some(&Token::Mark(mark));
+    let mut found: Vec<String> = Vec::new();
+    let mut made: Vec<&str> = Vec::new();
+    let mut frames = vec![Frame::default()];
+    let mut expected = false;
+    for at in 0..tokens.len() {
+        let before = at.checked_sub(1).and_then(word);
+        if mark(at, '(') {
+            if let Some(frame) = frames.last_mut() {
+                frame.in_from |= expected;
+            }
+            let is_function = before.is_some_and(|name| FROM_INSIDE.contains(&name));
+            frames.push(Frame { in_from: false, is_function });
+            continue;
+        }
+        if mark(at, ')') {
+            frames.pop();
+            expected = false;
+            continue;
+        }
+        // One closed too often is PostgreSQL's to tell.
+        if frames.is_empty() {
+            frames.push(Frame::default());
+        }
+        let Some(frame) = frames.last_mut() else { continue };
+        if mark(at, ',') {
+            expected = frame.in_from;
+        }
+        let Some(name) = word(at) else { continue };
+        if expected && !["lateral", "only", "select", "with", "values"].contains(&name) {
+            let mut whole = name.to_owned();
+            let mut next = at + 1;
+            while let (true, Some(part)) = (mark(next, '.'), word(next + 1)) {
+                whole = format!("{whole}.{part}");
+                next += 2;
+            }
+            frame.in_from = true;
+            expected = false;
+            if !(mark(next, '(') && SET_FUNCTIONS.contains(&whole.as_str())) {
+                found.push(whole);
+            }
+            continue;
+        }
+        match name {
+            "from" if !frame.is_function && before != Some("distinct") => expected = true,
+            "join" | "table" => expected = true,
+            "select" | "with" | "values" => {
+                expected = false;
+                frame.in_from = false;
+            }
+            "where" | "group" | "order" | "having" | "limit" | "offset" | "window" | "union"
+            | "intersect" | "except" => frame.in_from = false,
+            _ => {}
+        }
+        let mut next = at + 1;
+        if word(next) == Some("as") {
+            next += 1;
+            while matches!(word(next), Some("not" | "materialized")) {
+                next += 1;
+            }
+            if mark(next, '(') {
+                made.push(name);
+            }
+        }
+    }
+    found.retain(|table| !made.contains(&table.as_str()));
+    found.sort();
+    found.dedup();
     found
 }
 
@@ -167,6 +296,28 @@ mod tests {
     fn identifiers_skip_comments_strings_and_numbers() {
         let sql = "select a.B, 'raw_x', $$raw_y$$, 1e5 -- raw_z\nfrom \"Raw\" /* raw_w /* q */ */ join raw_v on $1";
         assert_eq!(identifiers(sql), ["select", "a", "b", "from", "Raw", "join", "raw_v", "on"]);
+    }
+
+    #[test]
+    fn tables_stand_behind_from_and_join() {
+        let of = |sql: &str| tables(sql).join(" ");
+        assert_eq!(of("select * from staged where a is distinct from b"), "staged");
+        assert_eq!(of("select extract(epoch from t), trim(both from x) from staged"), "staged");
+        assert_eq!(
+            of("select * from staged, price p, lateral (select 1) q, s.t"),
+            "price s.t staged"
+        );
+        assert_eq!(
+            of("with x as (select * from staged) select a, b from x join y using (a)"),
+            "staged y"
+        );
+        assert_eq!(
+            of("select 1 where exists (select from (a cross join only b) where true), c"),
+            "a b"
+        );
+        assert_eq!(of("select * from generate_series(1, 2) g, mine(3)"), "mine");
+        assert_eq!(of("select 'from x' -- from y\n/* from z */"), "");
+        assert!(has_parameter("select $1") && !has_parameter("select $$1$$, '$1'"));
     }
 
     #[test]

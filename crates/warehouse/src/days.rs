@@ -70,7 +70,8 @@ pub struct Day {
     pub reason: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
-    /// The last attempt's outcome, when there was one: `published` or `failed`.
+    /// The last attempt's outcome, when there was one: `published`, `failed` or
+    /// `quarantined`.
     pub last_outcome: Option<String>,
     /// Attempts to publish it so far; of a source with entities the most that one of them needed.
     pub attempts: u32,
@@ -157,9 +158,13 @@ pub(crate) async fn days(
         .map_err(&doing)?;
     let mut known = Known::new();
     for row in rows {
-        let published = row.get::<_, &str>(3) == "published";
+        let state = match row.get(3) {
+            "published" => DayState::Published,
+            "quarantined" => DayState::Quarantined,
+            _ => DayState::Failed,
+        };
         let recorded = Recorded {
-            state: if published { DayState::Published } else { DayState::Failed },
+            state,
             reason: row.get(4),
             since: row.get(5),
             last_outcome: row.get(6),
@@ -237,12 +242,13 @@ fn of_entities(
     if !attempted {
         return None;
     }
-    let state = [DayState::Failed, DayState::Missing]
+    let state = [DayState::Failed, DayState::Quarantined, DayState::Missing]
         .into_iter()
         .find(|state| parts.iter().any(|part| part.state == *state))
         .unwrap_or(DayState::Published);
-    let failed_last = parts.iter().any(|part| part.last_outcome.as_deref() == Some("failed"));
-    let last_outcome = Some(if failed_last { "failed" } else { "published" }.to_owned());
+    let last = |word: &str| parts.iter().any(|part| part.last_outcome.as_deref() == Some(word));
+    let worst = ["failed", "quarantined"].into_iter().find(|word| last(word));
+    let last_outcome = Some(worst.unwrap_or("published").to_owned());
     let reason = told(&parts);
     Some(Day { date, state, reason, since, last_outcome, attempts, entities: parts })
 }
@@ -252,7 +258,8 @@ fn told(parts: &[EntityDay]) -> Option<String> {
     let wrong: Vec<&EntityDay> = parts
         .iter()
         .filter(|part| {
-            part.state != DayState::Published || part.last_outcome.as_deref() == Some("failed")
+            part.state != DayState::Published
+                || part.last_outcome.as_deref().is_some_and(|word| word != "published")
         })
         .collect();
     let first: Vec<String> = wrong

@@ -49,13 +49,13 @@ pub struct Step {
     pub data_date: Date,
     /// The entity.
     pub entity: Option<EntityId>,
-    /// `published`, `failed` or `skipped`.
+    /// `published`, `failed`, `quarantined` or `skipped`.
     pub outcome: &'static str,
     /// Why, when it is not `published`.
     pub reason: Option<String>,
 }
 
-/// An attempt to publish a day; without a publish id it failed.
+/// An attempt to publish a day; without a publish id it failed, or was held back.
 pub(crate) struct Attempt<'a> {
     pub(crate) source_id: &'a SourceId,
     pub(crate) data_date: Date,
@@ -64,6 +64,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) at: Timestamp,
     pub(crate) reason: Option<&'a str>,
     pub(crate) publish_id: Option<i64>,
+    /// Whether a check holds it back.
+    pub(crate) is_quarantined: bool,
 }
 
 /// Opens a run.
@@ -115,7 +117,7 @@ pub async fn finish_run(
             .await
             .map_err(&doing)?;
     }
-    let failed = steps.iter().any(|step| step.outcome == "failed");
+    let failed = steps.iter().any(|step| ["failed", "quarantined"].contains(&step.outcome));
     let outcome = if failed { "failed" } else { "succeeded" };
     transaction
         .execute(
@@ -169,6 +171,7 @@ pub async fn fetch_result(
     Ok(row.map(|row| match row.get(0) {
         "published" => FetchResult::Published,
         "refused" => FetchResult::Refused(row.get(1)),
+        "quarantined" => FetchResult::Quarantined(row.get(1)),
         _ => FetchResult::Failed(row.get(1)),
     }))
 }
@@ -191,16 +194,22 @@ pub async fn fail_day(
         at: now,
         reason: Some(reason),
         publish_id: None,
+        is_quarantined: false,
     };
     record_attempt(session.client(), &attempt).await
 }
 
-/// Writes an attempt into its day: the state never falls below `published`.
+/// Writes an attempt into its day: the state is the best outcome reached, `published` before `quarantined`
+/// before `failed`.
 pub(crate) async fn record_attempt(
     client: &impl GenericClient,
     attempt: &Attempt<'_>,
 ) -> Result<(), WarehouseError> {
-    let outcome = if attempt.publish_id.is_some() { "published" } else { "failed" };
+    let outcome = match (attempt.publish_id, attempt.is_quarantined) {
+        (Some(_), _) => "published",
+        (None, true) => "quarantined",
+        (None, false) => "failed",
+    };
     client
         .execute(
             "insert into daymark.day as day
@@ -208,10 +217,14 @@ pub(crate) async fn record_attempt(
                   attempts, run_id, publish_id)
              values ($1, $2, $8, $3, $4, $5, $3, $5, $4, 1, $6, $7)
              on conflict (source_id, data_date, entity) do update
-             set state = case when day.state = 'published' then day.state else excluded.state end,
-                 since = case when day.state in ('published', excluded.state) then day.since
+             set state = case when day.state = 'published'
+                                or (day.state, excluded.state) = ('quarantined', 'failed') then day.state
+                              else excluded.state end,
+                 since = case when day.state in ('published', excluded.state)
+                                or (day.state, excluded.state) = ('quarantined', 'failed') then day.since
                               else excluded.since end,
                  reason = case when 'published' in (day.state, excluded.state) then null
+                               when (day.state, excluded.state) = ('quarantined', 'failed') then day.reason
                                else excluded.reason end,
                  last_outcome = excluded.last_outcome,
                  last_reason = excluded.last_reason,
@@ -242,7 +255,7 @@ pub struct Noted {
     pub newest: Option<String>,
     /// When all manifests were last listed, unless one of them had to be left for later.
     pub listed_in_full_at: Option<Timestamp>,
-    /// Those that the database refused, by other files than the folder holds now: to be tried again.
+    /// Those that the database refused or a check held back, by other files than the folder holds now: to be tried again.
     pub to_try_again: BTreeSet<String>,
 }
 
@@ -266,7 +279,7 @@ pub async fn noted(
     let failed = client
         .query(
             "select manifest_key from daymark.fetch
-             where source_id = $1 and state = 'failed' and code_hash <> $2",
+             where source_id = $1 and state in ('failed', 'quarantined') and code_hash <> $2",
             &[&source_id.as_str(), &plan.code_hash(source_id)],
         )
         .await
@@ -311,6 +324,112 @@ pub async fn set_listed(
         )
         .await
         .map_err(WarehouseError::statement("keeping when manifests were listed"))?;
+    Ok(())
+}
+
+/// A fetch that checks hold back.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Quarantined {
+    /// Its manifest.
+    pub manifest_key: String,
+    /// The fetch.
+    pub fetch_id: Uuid,
+    /// Its source.
+    pub source_id: String,
+    /// The day it is for.
+    pub data_date: Date,
+    /// Its entity; `""` of a source without.
+    pub entity: String,
+    /// When it was received.
+    pub fetched_at: Timestamp,
+    /// Why it is held back.
+    pub reason: String,
+    /// The checks that hold it back, as they were last asked.
+    pub checks: Vec<HoldingCheck>,
+}
+
+/// A check that holds a fetch back.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct HoldingCheck {
+    /// The table.
+    pub table: String,
+    /// The check.
+    pub check: String,
+    /// Rows that offend.
+    pub failing: i64,
+    /// The first of them.
+    pub sample: Vec<serde_json::Value>,
+    /// Its SQL.
+    pub sql: String,
+}
+
+/// The fetches that are held back, by source and day: of each entity's day the newest, unless a newer one
+/// is published.
+pub async fn quarantined(session: &mut Session) -> Result<Vec<Quarantined>, WarehouseError> {
+    let doing = WarehouseError::statement("reading what is held back");
+    let client = session.client();
+    let rows = client
+        .query(
+            "select manifest_key, fetch_id, source_id, data_date, coalesce(entity, ''), fetched_at,
+                    coalesce(reason, '')
+             from (
+                 select distinct on (source_id, data_date, coalesce(entity, '')) *
+                 from daymark.fetch where state in ('published', 'quarantined')
+                 order by source_id, data_date, coalesce(entity, ''), manifest_key collate \"C\" desc
+             ) as newest
+             where state = 'quarantined' order by source_id, data_date, coalesce(entity, '')",
+            &[],
+        )
+        .await
+        .map_err(&doing)?;
+    let mut held = Vec::new();
+    for row in rows {
+        let manifest_key: String = row.get(0);
+        let checks = client
+            .query(
+                "select table_name, check_name, failing, coalesce(sample, '[]')::text, coalesce(sql, '')
+                 from daymark.check_result
+                 where manifest_key = $1 and severity = 'block' and outcome = 'failed'
+                   and run_id = (select run_id from daymark.check_result where manifest_key = $1
+                                 order by result_id desc limit 1)
+                 order by result_id",
+                &[&manifest_key],
+            )
+            .await
+            .map_err(&doing)?;
+        held.push(Quarantined {
+            manifest_key,
+            fetch_id: row.get(1),
+            source_id: row.get(2),
+            data_date: row.get(3),
+            entity: row.get(4),
+            fetched_at: row.get(5),
+            reason: row.get(6),
+            checks: checks
+                .iter()
+                .map(|row| HoldingCheck {
+                    table: row.get(0),
+                    check: row.get(1),
+                    failing: row.get(2),
+                    sample: serde_json::from_str(row.get(3)).unwrap_or_default(),
+                    sql: row.get(4),
+                })
+                .collect(),
+        });
+    }
+    Ok(held)
+}
+
+/// Has the next publish try a fetch that is held back once more.
+pub async fn try_again(session: &mut Session, manifest_key: &str) -> Result<(), WarehouseError> {
+    session
+        .client()
+        .execute(
+            "update daymark.fetch set code_hash = '' where manifest_key = $1 and state = 'quarantined'",
+            &[&manifest_key],
+        )
+        .await
+        .map_err(WarehouseError::statement("having a fetch tried again"))?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ mod why;
 
 pub use days::{Day, DayState, Due, DueDays, EntityDay, SourceDays};
 pub use error::{Failure, WarehouseError};
-pub use reader::{LastPublish, QueryError, ReadQuery, Reader};
+pub use reader::{LastPublish, QueryError, ReadQuery, Reader, RejectFilter, Warning};
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use session::{Session, Warehouse};
 pub use why::{NoRow, Origin, Restated, WhyError};

@@ -66,6 +66,48 @@ pub struct LastPublish {
     pub at: Timestamp,
 }
 
+/// Which rejects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RejectFilter {
+    /// Of this source.
+    pub source: Option<String>,
+    /// Set aside by a check of this table.
+    pub table: Option<String>,
+    /// Of this data date or later.
+    pub since: Option<Date>,
+}
+
+impl RejectFilter {
+    fn sql(&self) -> String {
+        let source = self.source.as_ref().map(|id| format!("reject.source_id = {}", literal(id)));
+        let table =
+            self.table.as_ref().map(|name| format!("reject.table_name = {}", literal(name)));
+        let since =
+            self.since.map(|date| format!("reject.data_date >= {}", literal(&date.to_string())));
+        let parts: Vec<String> = [source, table, since].into_iter().flatten().collect();
+        if parts.is_empty() { "true".to_owned() } else { parts.join(" and ") }
+    }
+}
+
+/// What a `warn` check found in the newest fetch of a day.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Warning {
+    /// The source.
+    pub source: String,
+    /// The day.
+    pub date: Date,
+    /// The entity; `""` of a source without.
+    pub entity: String,
+    /// The table.
+    pub table: String,
+    /// The check.
+    pub check: String,
+    /// Rows that offend.
+    pub failing: i64,
+    /// Why it could not be asked, of one that could not.
+    pub reason: Option<String>,
+}
+
 impl Reader {
     /// A reader of a warehouse. `due` tells which days were to be attempted by now.
     pub fn new(warehouse: Warehouse, due: DueDays) -> Self {
@@ -148,6 +190,86 @@ impl Reader {
              where {of_table} and {since} order by told.restatement_id"
         ))
         .await
+    }
+
+    /// How many rows were set aside, by day and by what set them aside, newest day first. Extraction's are
+    /// counted by their fetches, which keep the first hundred each.
+    pub async fn reject_counts(
+        &self,
+        filter: &RejectFilter,
+    ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
+        self.query(&format!(
+            "with of_fetch as (
+                 select reject.source_id, reject.data_date, reject.entity, reject.table_name,
+                        reject.check_name, reject.manifest_key, count(*) as kept,
+                        min(reject.reject_id) as first_id
+                 from daymark.reject as reject where {} group by 1, 2, 3, 4, 5, 6
+             )
+             select source_id as source, data_date, entity, table_name as \"table\",
+                    coalesce(check_name, 'extraction') as set_aside_by,
+                    sum(case when check_name is null then greatest(coalesce(noted.rejected, 0), kept)
+                             else kept end)::bigint as \"rows\",
+                    (select reason from daymark.reject where reject_id = min(first_id)) as first_reason
+             from of_fetch left join (select manifest_key, rejected from daymark.fetch) as noted
+                  using (manifest_key)
+             group by source_id, data_date, entity, table_name, check_name
+             order by data_date desc, source_id, entity, table_name nulls first, check_name",
+            filter.sql()
+        ))
+        .await
+    }
+
+    /// The rows that were set aside, newest first.
+    pub async fn rejects(
+        &self,
+        filter: &RejectFilter,
+        limit: Option<u32>,
+    ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
+        let limit = limit.map_or(String::new(), |limit| format!("limit {limit}"));
+        self.query(&format!(
+            "select source_id as source, data_date, entity, table_name as \"table\",
+                    coalesce(check_name, 'extraction') as set_aside_by, reason, value, fetch_id, fetch_row,
+                    manifest_key, publish_id as publish
+             from daymark.reject as reject where {} order by reject_id desc {limit}",
+            filter.sql()
+        ))
+        .await
+    }
+
+    /// What `warn` checks found in the newest fetch of each day in a range.
+    pub async fn warnings(&self, from: Date, to: Date) -> Result<Vec<Warning>, WarehouseError> {
+        let mut session = self.warehouse.session("reading the ledger").await?;
+        let rows = session
+            .client()
+            .query(
+                "with newest as (
+                     select distinct on (source_id, data_date, entity) source_id, data_date, entity,
+                            manifest_key, run_id
+                     from daymark.check_result where data_date between $1 and $2
+                     order by source_id, data_date, entity, result_id desc
+                 )
+                 select source_id, data_date, entity, table_name, check_name, failing,
+                        case outcome when 'error' then reason end
+                 from daymark.check_result
+                      join newest using (source_id, data_date, entity, manifest_key, run_id)
+                 where severity = 'warn' and outcome in ('failed', 'error')
+                 order by source_id, data_date, entity, result_id",
+                &[&from, &to],
+            )
+            .await
+            .map_err(WarehouseError::statement("reading what checks warned of"))?;
+        Ok(rows
+            .iter()
+            .map(|row| Warning {
+                source: row.get(0),
+                date: row.get(1),
+                entity: row.get(2),
+                table: row.get(3),
+                check: row.get(4),
+                failing: row.get(5),
+                reason: row.get(6),
+            })
+            .collect())
     }
 
     /// The days of every source from `from` to `to`, both included.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use daymark_warehouse::{Day, DayState, LastPublish, SourceDays};
+use daymark_warehouse::{Day, DayState, LastPublish, SourceDays, Warning};
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
@@ -58,6 +58,8 @@ struct LedgerView {
     concerns: Vec<Concern>,
     /// Marts that PostgreSQL refused, with what it said.
     refused_marts: Vec<Vec<Piece>>,
+    /// What `warn` checks found, newest day first.
+    warnings: Vec<Vec<Piece>>,
 }
 
 /// A link to a grid of another length.
@@ -132,6 +134,8 @@ async fn show(dashboard: &Dashboard, pairs: &[(String, String)]) -> Result<Respo
     let published = dashboard.reader.last_publish().await?;
     let refused_marts = dashboard.reader.refused_marts().await?;
     let mut view = view(dashboard, &sources, published, range, days, today);
+    let warnings = dashboard.reader.warnings(range.from, range.to).await?;
+    view.warnings = warnings.iter().rev().map(|warning| pieces(&warned(warning))).collect();
     view.refused_marts = refused_marts.iter().map(|reason| pieces(reason)).collect();
     html(&view)
 }
@@ -193,6 +197,7 @@ fn view(
         legend: legend(sources),
         concerns: concerns(sources, zone),
         refused_marts: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 
@@ -270,7 +275,8 @@ fn concerns(sources: &[SourceDays], zone: &TimeZone) -> Vec<Concern> {
 
 /// Readers see an older word of the source than they could.
 fn published_but_failing(day: &Day) -> bool {
-    day.state == DayState::Published && day.last_outcome.as_deref() == Some("failed")
+    let outcome = day.last_outcome.as_deref();
+    day.state == DayState::Published && outcome.is_some_and(|outcome| outcome != "published")
 }
 
 fn needs_a_look(day: &Day) -> bool {
@@ -311,6 +317,18 @@ fn concern(source: &SourceDays, day: &Day, zone: &TimeZone) -> Concern {
         reason: pieces(&reason),
         details,
     }
+}
+
+/// A warning in a sentence.
+fn warned(warning: &Warning) -> String {
+    let Warning { source, date, entity, table, check, failing, reason } = warning;
+    let entity = if entity.is_empty() { String::new() } else { format!(" {entity}") };
+    let said = match (reason, failing) {
+        (Some(reason), _) => format!("could not be asked: {reason}"),
+        (None, 1) => "found 1 row".to_owned(),
+        (None, rows) => format!("found {rows} rows"),
+    };
+    format!("{source}{entity}, {}: the check `{check}` of {table} {said}", with_weekday(*date))
 }
 
 /// Reasons write code between backticks; a single one is just a character.

@@ -10,6 +10,16 @@ date              = "date not null"
 temperature_max_c = "double precision check (temperature_max_c between -130 and 140)"
 temperature_min_c = "double precision check (temperature_min_c between -130 and 140)"
 precipitation_mm  = "double precision check (precipitation_mm >= 0)"
+
+[[checks]]
+name = "the warmest is not below the coldest"
+severity = "warn"
+sql = "select * from staged where temperature_max_c < temperature_min_c"
+
+[[checks]]
+name = "no day is missing"
+severity = "warn"
+no_gaps = { column = "date" }
 */
 select _fetch_id, _fetch_row,                            -- where the row came from
        'washington-dc' as location,

@@ -18,7 +18,7 @@ use crate::cli::Rebuild;
 use crate::commands;
 use crate::failure::Failure;
 use crate::output;
-use crate::run::{Order, Progress, RunEvent, Runner, rows};
+use crate::run::{Order, Progress, RunEvent, Runner, rows, verdicts};
 
 /// Rebuilds, or compares.
 pub(crate) async fn rebuild(arguments: &Rebuild) -> Result<ExitCode, Failure> {
@@ -56,6 +56,9 @@ async fn compare(
         runner.execute(&order, &|event| progress.show(&event)).await?;
     }
     let store = RawStore::open(&plan.settings.raw)?;
+    let (read, keep) =
+        (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
+    let kept = publish::Verdicts { read: &read, keep: &keep };
     let read_rows = rows::reader(Arc::clone(plan), store);
     let mut session = runner.warehouse().await?.session("rebuilding").await?;
     let (run_id, now) = (Uuid::now_v7(), clock.now());
@@ -69,9 +72,10 @@ async fn compare(
         from: arguments.from,
         to: arguments.to,
         verify: arguments.verify,
+        recheck: arguments.recheck,
     };
     let told = |event: publish::Progress<'_>| progress.show(&RunEvent::Publish(event));
-    let rebuilt = publish::rebuild(&mut session, plan, &request, &read_rows, &told).await;
+    let rebuilt = publish::rebuild(&mut session, plan, &request, &read_rows, kept, &told).await;
     progress.finish();
     if !arguments.verify {
         match &rebuilt {

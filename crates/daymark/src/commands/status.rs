@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::{DayState, LastPublish, SourceDays, Warehouse};
+use daymark_warehouse::{DayState, LastPublish, SourceDays, Warehouse, Warning};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
@@ -26,11 +26,13 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
     let reader = commands::reader(&plan, warehouse.clone(), clock);
     let read = async {
         let days = reader.days(&plan, from, to).await?;
-        Ok::<_, Failure>((days, reader.last_publish().await?, reader.refused_marts().await?))
+        let warnings = reader.warnings(from, to).await?;
+        let refused_marts = reader.refused_marts().await?;
+        Ok::<_, Failure>((days, reader.last_publish().await?, refused_marts, warnings))
     };
     let read = read.await;
     warehouse.close().await;
-    let (sources, last_publish, refused_marts) = read?;
+    let (sources, last_publish, refused_marts, warnings) = read?;
     let next = plan.next_fire(now);
     if arguments.json {
         output::json(&json!({
@@ -39,17 +41,25 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "last_publish": last_publish,
             "sources": sources,
             "marts_failed": refused_marts,
+            "warnings": warnings,
         }))?;
     } else {
-        output::to_stdout(&text(&plan, &sources, &refused_marts, last_publish, next, now))?;
+        let told = Told { refused_marts: &refused_marts, warnings: &warnings };
+        output::to_stdout(&text(&plan, &sources, &told, last_publish, next, now))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is told beside the days.
+struct Told<'t> {
+    refused_marts: &'t [String],
+    warnings: &'t [Warning],
 }
 
 fn text(
     plan: &Plan,
     sources: &[SourceDays],
-    refused_marts: &[String],
+    told: &Told<'_>,
     last_publish: Option<LastPublish>,
     next: Option<Timestamp>,
     now: Timestamp,
@@ -75,23 +85,30 @@ fn text(
     let mut text = output::table(&header, &rows, &[]);
     for source in sources {
         for day in &source.days {
-            let look = matches!(day.state, DayState::Failed | DayState::Missing | DayState::Late);
+            let look = matches!(
+                day.state,
+                DayState::Failed | DayState::Quarantined | DayState::Missing | DayState::Late
+            );
             if let (true, Some(reason)) = (look, &day.reason) {
                 let state = day.state.as_str();
                 text.push_str(&format!("{} {} {state}: {reason}\n", source.source, day.date));
             }
-            let failed_since = day.last_outcome.as_deref() == Some("failed");
-            if let (DayState::Published, true, Some(reason)) =
-                (day.state, failed_since, &day.reason)
+            let since = day.last_outcome.as_deref().filter(|outcome| *outcome != "published");
+            if let (DayState::Published, Some(outcome), Some(reason)) =
+                (day.state, since, &day.reason)
             {
                 let (id, date) = (&source.source, day.date);
                 text.push_str(&format!(
-                    "{id} {date} published, but the last attempt failed: {reason}\n"
+                    "{id} {date} published, but the last attempt {}: {reason}\n",
+                    if outcome == "quarantined" { "is quarantined" } else { "failed" }
                 ));
             }
         }
     }
-    for reason in refused_marts {
+    for warning in told.warnings {
+        text.push_str(&warned(warning));
+    }
+    for reason in told.refused_marts {
         text.push_str(&format!("mart failed: {reason}\n"));
     }
     let zone = &plan.settings.zone;
@@ -117,4 +134,16 @@ fn text(
         ));
     }
     text
+}
+
+/// A warning on a line.
+fn warned(warning: &Warning) -> String {
+    let Warning { source, date, entity, table, check, failing, reason } = warning;
+    let entity = if entity.is_empty() { String::new() } else { format!(" {entity}") };
+    let said = match (reason, failing) {
+        (Some(reason), _) => format!("could not be asked: {reason}"),
+        (None, 1) => "found 1 row".to_owned(),
+        (None, rows) => format!("found {rows} rows"),
+    };
+    format!("{source} {date}{entity} warning: {table}: the check `{check}` {said}\n")
 }

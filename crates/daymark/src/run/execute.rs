@@ -12,7 +12,7 @@ use daymark_ingest::{
 };
 use daymark_plan::{Clock, EntityId, Plan, Source, SourceId, one_line};
 use daymark_warehouse::ledger::{self, RunKind, Step};
-use daymark_warehouse::publish::{self, FetchResult, PendingFetch};
+use daymark_warehouse::publish::{self, ExtractionReject, FetchResult, PendingFetch};
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use super::progress::RunEvent;
 use super::report::{Part, RunReport};
 use super::rows;
 use super::unpublished::{Look, Unpublished};
+use super::verdicts;
 use crate::failure::Failure;
 use crate::schedule;
 
@@ -266,10 +267,14 @@ impl Runner {
         let manifests = unpublished.iter().flat_map(|found| &found.manifests);
         let pending = manifests.map(|stored| pending_fetch(stored.clone())).collect();
         let request = publish::Request { run_id, now, pending };
+        let (read, keep) =
+            (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
         let read_rows = rows::reader(Arc::clone(&self.plan), store);
+        let verdicts = publish::Verdicts { read: &read, keep: &keep };
         let told = |progress: publish::Progress<'_>| watch(RunEvent::Publish(progress));
         let published =
-            publish::publish(&mut session, &self.plan, request, &read_rows, &told).await?;
+            publish::publish(&mut session, &self.plan, request, &read_rows, verdicts, &told)
+                .await?;
         for found in &unpublished {
             found.settle(&mut session, &published, now).await?;
         }
@@ -369,6 +374,7 @@ impl Landed {
                 part.fetched(&stored.key, &stored.manifest);
                 match run.fetches.get(&stored.key) {
                     Some(FetchResult::Published) => part.published(),
+                    Some(FetchResult::Quarantined(reason)) => part.quarantined(reason.clone()),
                     Some(
                         FetchResult::Refused(reason)
                         | FetchResult::Failed(reason)
@@ -392,8 +398,14 @@ fn pending_fetch(stored: StoredManifest) -> PendingFetch {
         id, source, data_date, entity, fetched_at, run_id, outcome, reason, rows, ..
     } = stored.manifest;
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let (extracted, rejected) =
-        rows.map_or((0, 0), |rows| (count(rows.extracted), count(rows.rejected)));
+    let rows = rows.unwrap_or_default();
+    let rejects = rows.rejects.into_iter().map(|reject| ExtractionReject {
+        row: reject.row,
+        value: serde_json::json!({
+            "field": reject.field, "path": reject.path, "value": reject.value,
+        }),
+        reason: reject.reason,
+    });
     PendingFetch {
         manifest_key: stored.key,
         fetch_id: id,
@@ -406,7 +418,8 @@ fn pending_fetch(stored: StoredManifest) -> PendingFetch {
             Outcome::Accepted => publish::Outcome::Accepted,
             Outcome::Refused => publish::Outcome::Refused(reason.unwrap_or_default()),
         },
-        extracted,
-        rejected,
+        extracted: count(rows.extracted),
+        rejected: count(rows.rejected),
+        rejects: rejects.collect(),
     }
 }

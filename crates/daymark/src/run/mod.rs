@@ -1,7 +1,8 @@
 //! A run: ingest, publish and ledger for some days of some sources.
 //!
 //! In: an [`Order`]. Out: a `RunReport`. `execute.rs` tells the story; `unpublished.rs` finds what to
-//! publish; `rows.rs` hands the rows of a fetch from the raw store to the publish; `dates.rs` says which
+//! publish; `rows.rs` hands the rows of a fetch from the raw store to the publish, `verdicts.rs` what was
+//! decided about it; `dates.rs` says which
 //! days may be asked for; `progress.rs` shows what is happening; `report.rs` is what
 //! came of it. Deliberately absent: when to run (`schedule`, `commands::up`).
 
@@ -11,6 +12,7 @@ mod progress;
 mod report;
 pub(crate) mod rows;
 mod unpublished;
+pub(crate) mod verdicts;
 
 pub(crate) use execute::{Order, Runner};
 pub(crate) use progress::{Progress, RunEvent};

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use daymark_ingest::Manifest;
-use daymark_plan::{EntityId, Plan, SourceId};
-use daymark_warehouse::publish::{FetchResult, Report, TableCounts};
+use daymark_plan::{EntityId, Plan, Severity, SourceId};
+use daymark_warehouse::publish::{CheckOutcome, CheckResult, FetchResult, Report, TableCounts};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -26,16 +26,24 @@ pub(crate) enum State {
     Published,
     /// It could not be fetched or published.
     Failed,
+    /// A check holds it back.
+    Quarantined,
     /// It was published before, and the schedule leaves it alone.
     Skipped,
 }
 
 impl State {
+    /// Whether somebody has to look.
+    fn is_wrong(self) -> bool {
+        matches!(self, Self::Failed | Self::Quarantined)
+    }
+
     /// The state's word.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Published => "published",
             Self::Failed => "failed",
+            Self::Quarantined => "quarantined",
             Self::Skipped => "skipped",
         }
     }
@@ -156,6 +164,11 @@ impl Part {
         self.reason = Some(reason);
     }
 
+    pub(super) fn quarantined(&mut self, reason: String) {
+        self.state = State::Quarantined;
+        self.reason = Some(reason);
+    }
+
     pub(super) fn skipped(&mut self, reason: &str) {
         self.state = State::Skipped;
         self.reason = Some(reason.to_owned());
@@ -175,14 +188,14 @@ impl SourceReport {
     fn of(parts: Vec<Part>, counts: TableCounts) -> Option<Self> {
         let first = parts.first()?;
         let has = |state| parts.iter().any(|part| part.state == state);
-        let state = [State::Failed, State::Published].into_iter().find(|state| has(*state));
+        let states = [State::Failed, State::Quarantined, State::Published];
+        let state = states.into_iter().find(|state| has(*state));
         let state = state.unwrap_or(State::Skipped);
-        let failing = parts.iter().filter(|part| part.state == State::Failed);
-        let wrong: Vec<&Part> = failing.collect();
+        let wrong: Vec<&Part> = parts.iter().filter(|part| part.state.is_wrong()).collect();
         let several = first.entity.is_some();
         let reason = match wrong.first() {
             Some(_) if several => {
-                Some(format!("{} of {} entities failed", wrong.len(), parts.len()))
+                Some(format!("{} of {} entities are not published", wrong.len(), parts.len()))
             }
             Some(part) => part.reason.clone(),
             None if state == State::Skipped => first.reason.clone(),
@@ -251,6 +264,8 @@ pub(crate) struct RunReport {
     pub(crate) sources: Vec<SourceReport>,
     /// What became of fetches that earlier runs had left unpublished.
     pub(crate) earlier: Vec<EarlierFetch>,
+    /// The checks that did not pass.
+    pub(crate) checks: Vec<CheckResult>,
     /// What PostgreSQL refused of the marts.
     pub(crate) marts_failed: Vec<String>,
     /// Manifests that cannot be read, and why.
@@ -269,6 +284,7 @@ impl RunReport {
             publish_id: None,
             sources: Vec::new(),
             earlier: Vec::new(),
+            checks: Vec::new(),
             marts_failed: Vec::new(),
             manifests_unreadable: Vec::new(),
             fetches: BTreeMap::new(),
@@ -289,6 +305,8 @@ impl RunReport {
                 sum.unchanged += counts.unchanged;
             }
         }
+        let passed = |check: &CheckResult| check.outcome == CheckOutcome::Passed;
+        self.checks = published.checks.into_iter().filter(|check| !passed(check)).collect();
         self.fetches = published.fetches;
     }
 
@@ -322,6 +340,7 @@ impl RunReport {
             let (state, reason) = match result {
                 FetchResult::Published => (State::Published, None),
                 FetchResult::Refused(_) => return None,
+                FetchResult::Quarantined(reason) => (State::Quarantined, Some(reason.clone())),
                 FetchResult::Failed(reason) | FetchResult::Postponed(reason) => {
                     (State::Failed, Some(reason.clone()))
                 }
@@ -335,8 +354,8 @@ impl RunReport {
     pub(crate) fn has_failed(&self) -> bool {
         !self.marts_failed.is_empty()
             || !self.manifests_unreadable.is_empty()
-            || self.sources.iter().any(|source| source.state == State::Failed)
-            || self.earlier.iter().any(|fetch| fetch.state == State::Failed)
+            || self.sources.iter().any(|source| source.state.is_wrong())
+            || self.earlier.iter().any(|fetch| fetch.state.is_wrong())
     }
 
     /// The table and the reasons, for people.
@@ -367,10 +386,11 @@ impl RunReport {
                 let (id, date, state) = (&source.source, source.data_date, source.state.as_str());
                 text.push_str(&format!("{id} {date} {state}: {reason}\n"));
             }
-            let failed = || source.entities.iter().filter(|part| part.state == State::Failed);
+            let failed = || source.entities.iter().filter(|part| part.state.is_wrong());
             for part in failed().take(TOLD) {
                 let reason = part.reason.as_deref().unwrap_or_default();
-                text.push_str(&format!("  {} failed: {reason}\n", part.name()));
+                let state = part.state.as_str();
+                text.push_str(&format!("  {} {state}: {reason}\n", part.name()));
             }
             if failed().count() > TOLD {
                 text.push_str(&format!("  and {} more\n", failed().count() - TOLD));
@@ -382,19 +402,25 @@ impl RunReport {
             text.push_str(&format!("fetches of earlier runs published: {}\n", published.len()));
         }
         // Fetches wait for the same reason until someone acts, and each day adds one: a line for a reason.
-        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut reasons: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
         for fetch in failed {
             let reason = fetch.reason.as_deref().unwrap_or_default();
-            reasons.entry(reason).or_default().push(&fetch.manifest_key);
+            let state = fetch.state.as_str();
+            reasons.entry((state, reason)).or_default().push(&fetch.manifest_key);
         }
-        for (reason, keys) in reasons {
+        for ((state, reason), keys) in reasons {
             let first = keys.first().copied().unwrap_or_default();
             text.push_str(&match keys.len() {
-                1 => format!("fetch of an earlier run failed: `{first}`: {reason}\n"),
+                1 => format!("fetch of an earlier run {state}: `{first}`: {reason}
+"),
                 count => format!(
-                    "fetches of earlier runs failed: {count}, the first `{first}`: {reason}\n"
+                    "fetches of earlier runs {state}: {count}, the first `{first}`: {reason}
+"
                 ),
             });
+        }
+        for check in &self.checks {
+            text.push_str(&check_text(check));
         }
         for reason in &self.manifests_unreadable {
             text.push_str(&format!("manifest not read: {reason}\n"));
@@ -403,5 +429,29 @@ impl RunReport {
             text.push_str(&format!("mart failed: {failure}\n"));
         }
         text
+    }
+}
+
+/// What a check that did not pass has to say; one that holds a fetch back is the reason of its day already.
+fn check_text(check: &CheckResult) -> String {
+    let CheckResult { table, check: name, failing, .. } = check;
+    let rows = if *failing == 1 { "row" } else { "rows" };
+    let first = check.sample.first().map_or(String::new(), |row| format!(", such as {row}"));
+    match (check.outcome, check.severity) {
+        (CheckOutcome::Failed, Severity::Warn) => {
+            format!("{table} warning: the check `{name}` found {failing} {rows}{first}\n")
+        }
+        (CheckOutcome::Failed, Severity::Reject) => {
+            format!("{table} {rows} set aside by the check `{name}`: {failing}{first}\n")
+        }
+        (CheckOutcome::Error, Severity::Warn) => {
+            let reason = check.reason.as_deref().unwrap_or_default();
+            format!("{table} warning: the check `{name}` could not be asked: {reason}\n")
+        }
+        (CheckOutcome::Released, _) => {
+            let reason = check.reason.as_deref().unwrap_or_default();
+            format!("{table}: the check `{name}` found {failing} {rows}; {reason}\n")
+        }
+        _ => String::new(),
     }
 }

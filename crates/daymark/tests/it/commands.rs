@@ -123,6 +123,7 @@ async fn run_status_and_sql_in_all_their_forms(kind: Kind) {
             "publish_id",
             "sources",
             "earlier",
+            "checks",
             "marts_failed",
             "manifests_unreadable"
         ]

@@ -5,6 +5,7 @@
 
 mod bad_folder;
 mod bad_input;
+mod checks;
 mod commands;
 mod crash;
 mod doctor;

@@ -2,12 +2,13 @@
 //!
 //! In: the fetches that are not in the ledger yet, and a way to read the rows of a fetch. Out: curated
 //! tables and ledger after one commit, and a [`Report`]. The same fetches published in any order and
-//! grouping end in the same tables. Deliberately absent: checks beyond constraints, and verdicts: they
-//! take their places in [`write_source`], between staging and difference.
+//! grouping end in the same tables. Deliberately absent: where verdicts are kept; the caller hands in how
+//! they are read and kept, as it does with the rows.
 //!
 //! One publish, told top to bottom: [`publish`] (locks, its number, each source by itself),
 //! [`publish_source`] (which fetches, what became of them), [`write_source`] (stage, check, difference).
 
+mod checks;
 mod difference;
 mod entities;
 mod history;
@@ -32,6 +33,10 @@ use crate::contract::{self, Refused};
 use crate::error::{WarehouseError, said_of_rows};
 use crate::session::Session;
 
+use checks::Purpose;
+pub use checks::{
+    Answer, CheckOutcome, CheckResult, KeepVerdicts, ReadVerdicts, Verdict, Verdicts,
+};
 pub use difference::TableCounts;
 pub(crate) use history::order_columns;
 pub use rebuild::{Rebuild, Rebuilt, rebuild};
@@ -101,6 +106,19 @@ pub struct PendingFetch {
     pub extracted: i64,
     /// Rows set aside.
     pub rejected: i64,
+    /// The first of them.
+    pub rejects: Vec<ExtractionReject>,
+}
+
+/// A row that extraction set aside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtractionReject {
+    /// Its place in the fetch.
+    pub row: i64,
+    /// What did not fit: field, path and value.
+    pub value: serde_json::Value,
+    /// Why.
+    pub reason: String,
 }
 
 /// A fetch as a publish sees it: what it says counts from its place in the order on.
@@ -150,6 +168,8 @@ pub enum FetchResult {
     Refused(String),
     /// The database refused its rows. It is tried again when its source's or its models' files change.
     Failed(String),
+    /// A check holds it back. It is tried again when those files change or a person releases it.
+    Quarantined(String),
     /// It could not be published this time, for a reason that may pass; the next publish tries again.
     Postponed(String),
 }
@@ -158,14 +178,26 @@ pub enum FetchResult {
 enum NotDone {
     /// The SQL or the rows are at fault.
     Failed(String),
+    /// A check holds it back.
+    Quarantined(String),
     /// Something that may pass.
     Postponed(String),
+}
+
+impl NotDone {
+    /// Why.
+    fn reason(self) -> String {
+        match self {
+            Self::Failed(reason) | Self::Quarantined(reason) | Self::Postponed(reason) => reason,
+        }
+    }
 }
 
 impl From<NotDone> for FetchResult {
     fn from(not_done: NotDone) -> Self {
         match not_done {
             NotDone::Failed(reason) => Self::Failed(reason),
+            NotDone::Quarantined(reason) => Self::Quarantined(reason),
             NotDone::Postponed(reason) => Self::Postponed(reason),
         }
     }
@@ -180,6 +212,8 @@ pub struct Report {
     pub fetches: BTreeMap<String, FetchResult>,
     /// What changed in each table.
     pub tables: BTreeMap<String, TableCounts>,
+    /// What the checks said.
+    pub checks: Vec<CheckResult>,
     /// What PostgreSQL refused of the folder.
     pub refused: Refused,
 }
@@ -204,7 +238,10 @@ struct Context<'c> {
     publish_id: i64,
     /// Whether changes are restatements: a rebuild's are not.
     is_told: bool,
+    /// Whether rejects and verdicts are kept: what only compares keeps none.
+    is_kept: bool,
     read_rows: &'c ReadRows<'c>,
+    verdicts: Verdicts<'c>,
     watch: &'c Watch<'c>,
 }
 
@@ -214,6 +251,7 @@ pub async fn publish(
     plan: &Plan,
     request: Request,
     read_rows: &ReadRows<'_>,
+    verdicts: Verdicts<'_>,
     watch: &Watch<'_>,
 ) -> Result<Report, WarehouseError> {
     let mut report =
@@ -243,7 +281,9 @@ pub async fn publish(
         now: request.now,
         publish_id,
         is_told: true,
+        is_kept: true,
         read_rows,
+        verdicts,
         watch,
     };
     for (source_id, fetches) in by_source {
@@ -304,6 +344,7 @@ async fn publish_source(
 ) -> Result<(), WarehouseError> {
     let doing = WarehouseError::statement("publishing");
     let mut results: BTreeMap<String, FetchResult> = BTreeMap::new();
+    let mut checked = Vec::new();
     let mut accepted = Vec::new();
     for fetch in &fetches {
         match (&fetch.outcome, report.refused.sources.get(&source.id)) {
@@ -326,6 +367,7 @@ async fn publish_source(
                 savepoint.commit().await.map_err(&doing)?;
                 results.extend(written.fetches);
                 report.tables.extend(written.tables);
+                checked = written.checks;
             }
             Err(not_done) => {
                 savepoint.rollback().await.map_err(&doing)?;
@@ -339,8 +381,15 @@ async fn publish_source(
     for fetch in &fetches {
         if let Some(result) = results.get(&fetch.manifest_key) {
             record::fetch(transaction, context, source, fetch, result).await?;
+            checks::extraction_rejects(transaction, context, source, fetch, result).await?;
         }
     }
+    let is_published = |key: &str| results.get(key) == Some(&FetchResult::Published);
+    checks::results(transaction, context, source, &checked, &is_published).await?;
+    let not_published: Vec<&str> =
+        results.keys().map(String::as_str).filter(|key| !is_published(key)).collect();
+    checks::forget_rejects_of(transaction, &not_published).await?;
+    report.checks.extend(checked);
     report.fetches.extend(results);
     Ok(())
 }
@@ -350,6 +399,7 @@ async fn publish_source(
 struct Written {
     fetches: BTreeMap<String, FetchResult>,
     tables: BTreeMap<String, TableCounts>,
+    checks: Vec<CheckResult>,
 }
 
 /// Stages the fetches, then writes the one difference of each table. The inner error is why the
@@ -370,10 +420,10 @@ async fn write_source(
 
     let mut staged = Vec::new();
     for statement in accepted {
-        let result = match stage::fetch(transaction, context, source, &statement).await? {
-            Ok(()) => FetchResult::Published,
-            Err(not_done) => not_done.into(),
-        };
+        let told = &mut written.checks;
+        let purpose = Purpose::Publish;
+        let done = stage::fetch(transaction, context, source, &statement, purpose, told).await?;
+        let result = done.map_or_else(FetchResult::from, |()| FetchResult::Published);
         written.fetches.insert(statement.manifest_key.clone(), result.clone());
         if result == FetchResult::Published {
             staged.push(statement);
@@ -385,7 +435,6 @@ async fn write_source(
         let statement = staged.remove(at.expect("what fails is staged"));
         written.fetches.insert(statement.manifest_key, FetchResult::Failed(reason));
     }
-    // Checks come here (publish/checks.rs): a fetch that fails one leaves staging as above.
     let Some(oldest) = staged.first() else { return Ok(Ok(written)) };
 
     newer.retain(|published| published.ordinal > oldest.ordinal);
@@ -445,11 +494,14 @@ async fn apply_again(
         }
     }
     for statement in newer {
-        let again = stage::fetch(transaction, context, source, statement).await?;
-        if let Err(NotDone::Failed(reason) | NotDone::Postponed(reason)) = again {
+        let purpose = Purpose::Again;
+        let told = &mut Vec::new();
+        let again = stage::fetch(transaction, context, source, statement, purpose, told).await?;
+        if let Err(not_done) = again {
             return Ok(Err(NotDone::Postponed(format!(
-                "the fetch is older than `{}`, which had to be applied again and failed: {reason}",
-                statement.manifest_key
+                "the fetch is older than `{}`, which had to be applied again and failed: {}",
+                statement.manifest_key,
+                not_done.reason()
             ))));
         }
     }

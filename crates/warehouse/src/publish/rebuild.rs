@@ -16,8 +16,8 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    Context, NotDone, Progress, ReadRows, Statement, TableCounts, Watch, difference, lock_tables,
-    record, stage,
+    Context, NotDone, Progress, Purpose, ReadRows, Statement, TableCounts, Verdicts, Watch, checks,
+    difference, lock_tables, record, stage,
 };
 use crate::contract;
 use crate::error::WarehouseError;
@@ -48,6 +48,8 @@ pub struct Rebuild {
     pub to: Option<Date>,
     /// Whether to compare and change nothing.
     pub verify: bool,
+    /// Whether checks that look beyond a fetch are asked again, instead of obeying their verdicts.
+    pub recheck: bool,
 }
 
 /// How a table compares with what the raw store gives.
@@ -79,6 +81,7 @@ pub async fn rebuild(
     plan: &Plan,
     request: &Rebuild,
     read_rows: &ReadRows<'_>,
+    verdicts: Verdicts<'_>,
     watch: &Watch<'_>,
 ) -> Result<Result<BTreeMap<String, Rebuilt>, String>, WarehouseError> {
     let refused = contract::ensure(session, plan).await?;
@@ -99,7 +102,9 @@ pub async fn rebuild(
             now: request.now,
             publish_id: 0,
             is_told: false,
+            is_kept: !request.verify,
             read_rows,
+            verdicts,
             watch,
         };
         result = once(session, &scratch, &schema, &sources, request).await?;
@@ -131,6 +136,7 @@ async fn once(
     let begin = format!("drop schema if exists {SCRATCH} cascade; create schema {SCRATCH}");
     session.client().batch_execute(&begin).await.map_err(&doing)?;
     let mut folded: BTreeMap<SourceId, usize> = BTreeMap::new();
+    let mut held_back: BTreeMap<String, String> = BTreeMap::new();
     for source_id in sources {
         let source = plan.source(source_id).expect("a model reads a source of its plan");
         let transaction = session.client().transaction().await.map_err(&doing)?;
@@ -145,14 +151,18 @@ async fn once(
                 return Ok(Err(failure.with_hint()));
             }
         }
-        let mut statements = record::published(&transaction, source, None).await?;
+        let mut statements = folded_ones(&transaction, source, request).await?;
         transaction.commit().await.map_err(&doing)?;
         folded.insert(source_id.clone(), statements.len());
-        for batch in statements.chunks_mut(BATCH) {
+        // A check that is asked again sees what the fetches before its own left.
+        for batch in statements.chunks_mut(if request.recheck { 1 } else { BATCH }) {
             let mut transaction = session.client().transaction().await.map_err(&doing)?;
-            transaction.batch_execute(&contract::search_path(SCRATCH)).await.map_err(&doing)?;
-            if let Err(reason) = fold(&mut transaction, scratch, source, batch).await? {
-                return Ok(Err(reason));
+            let path = format!("{}, {}", contract::search_path(SCRATCH), ident(schema));
+            transaction.batch_execute(&path).await.map_err(&doing)?;
+            let purpose = Purpose::Rebuild { recheck: request.recheck };
+            match fold(&mut transaction, scratch, source, batch, purpose).await? {
+                Ok(held) => held_back.extend(held),
+                Err(reason) => return Ok(Err(reason)),
             }
             transaction.commit().await.map_err(&doing)?;
         }
@@ -163,7 +173,7 @@ async fn once(
     lock_tables(&transaction, plan, schema, sources.iter(), scratch.watch).await?;
     for (source_id, count) in &folded {
         let source = plan.source(source_id).expect("it was found above");
-        if record::published(&transaction, source, None).await?.len() != *count {
+        if folded_ones(&transaction, source, request).await?.len() != *count {
             return Ok(Ok(None));
         }
     }
@@ -174,6 +184,13 @@ async fn once(
     };
     let mut tables = BTreeMap::new();
     let mut changed = false;
+    if let Some(publish_id) = publish_id {
+        for source_id in sources {
+            let states =
+                record::settle_states(&transaction, source_id, request, publish_id, &held_back);
+            changed |= states.await?;
+        }
+    }
     for model in &plan.models {
         let chosen = request.tables.is_empty() || request.tables.contains(&model.table);
         if !chosen || !sources.contains(&model.source) {
@@ -207,24 +224,48 @@ async fn once(
     Ok(Ok(Some(tables)))
 }
 
-/// Folds some fetches, all newer than those folded before, into the scratch tables.
+/// The fetches to fold, oldest first: those that are published and, where their checks are asked again,
+/// those that are held back.
+async fn folded_ones(
+    transaction: &Transaction<'_>,
+    source: &Source,
+    request: &Rebuild,
+) -> Result<Vec<Statement>, WarehouseError> {
+    let states: &[&str] =
+        if request.recheck { &["published", "quarantined"] } else { &["published"] };
+    record::in_states(transaction, source, None, states).await
+}
+
+/// Folds some fetches, all newer than those folded before, into the scratch tables. Gives those that a
+/// check holds back, each with the reason.
 async fn fold(
     transaction: &mut Transaction<'_>,
     scratch: &Context<'_>,
     source: &Source,
     batch: &mut [Statement],
-) -> Result<Result<(), String>, WarehouseError> {
-    let reason = |not_done| match not_done {
-        NotDone::Failed(reason) | NotDone::Postponed(reason) => reason,
-    };
+    purpose: Purpose,
+) -> Result<Result<BTreeMap<String, String>, String>, WarehouseError> {
     if let Err(not_done) = stage::create_tables(transaction, scratch, source).await? {
-        return Ok(Err(reason(not_done)));
+        return Ok(Err(not_done.reason()));
     }
+    let mut held_back = BTreeMap::new();
     for (ordinal, statement) in (0..).zip(batch.iter_mut()) {
         statement.ordinal = ordinal;
-        if let Err(not_done) = stage::fetch(transaction, scratch, source, statement).await? {
-            let key = &statement.manifest_key;
-            return Ok(Err(format!("the published fetch `{key}`: {}", reason(not_done))));
+        let mut told = Vec::new();
+        let staged =
+            stage::fetch(transaction, scratch, source, statement, purpose, &mut told).await?;
+        match staged {
+            Ok(()) => {}
+            Err(NotDone::Quarantined(reason)) => {
+                held_back.insert(statement.manifest_key.clone(), reason);
+                if scratch.is_kept {
+                    checks::results(transaction, scratch, source, &told, &|_| false).await?;
+                }
+            }
+            Err(not_done) => {
+                let key = &statement.manifest_key;
+                return Ok(Err(format!("the published fetch `{key}`: {}", not_done.reason())));
+            }
         }
     }
     for model in scratch.plan.models_of(&source.id) {
@@ -232,10 +273,10 @@ async fn fold(
         let written =
             difference::write(transaction, scratch, source, model, &staged, false).await?;
         if let Err(not_done) = written {
-            return Ok(Err(reason(not_done)));
+            return Ok(Err(not_done.reason()));
         }
     }
-    Ok(Ok(()))
+    Ok(Ok(held_back))
 }
 
 /// A table to compare: a model's, or its history.

@@ -3,14 +3,14 @@
 //! In: what became of fetches, days and tables. Out: rows of schema `daymark`. Deliberately absent:
 //! what a run does outside of a publish (`ledger`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use daymark_plan::{Model, Plan, Source, Supersede};
+use daymark_plan::{Model, Plan, Source, SourceId, Supersede};
 use jiff::Timestamp;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Context, FetchResult, PendingFetch, Statement, TableCounts};
+use super::{Context, FetchResult, PendingFetch, Rebuild, Statement, TableCounts};
 use crate::error::WarehouseError;
 use crate::ledger::{self, Attempt};
 
@@ -47,8 +47,8 @@ pub(super) async fn withdraw(
 }
 
 /// Leaves out the fetches the ledger has taken note of already: another process may have published
-/// them since they were listed. One that failed is tried again when its source's or its models' files
-/// changed.
+/// them since they were listed. One that failed or was held back is tried again when its source's or its
+/// models' files changed.
 pub(super) async fn not_noted(
     transaction: &Transaction<'_>,
     plan: &Plan,
@@ -60,7 +60,8 @@ pub(super) async fn not_noted(
     let noted: BTreeSet<String> = transaction
         .query(
             "select manifest_key from daymark.fetch
-             where manifest_key = any($1) and (state <> 'failed' or code_hash = $2)",
+             where manifest_key = any($1)
+               and (state not in ('failed', 'quarantined') or code_hash = $2)",
             &[&keys, &code_hash],
         )
         .await
@@ -77,6 +78,16 @@ pub(super) async fn published(
     source: &Source,
     after: Option<&Statement>,
 ) -> Result<Vec<Statement>, WarehouseError> {
+    in_states(transaction, source, after, &["published"]).await
+}
+
+/// The fetches of a source in some states that are newer than a fetch, or all; oldest first.
+pub(super) async fn in_states(
+    transaction: &Transaction<'_>,
+    source: &Source,
+    after: Option<&Statement>,
+    states: &[&str],
+) -> Result<Vec<Statement>, WarehouseError> {
     let newer = match source.supersede {
         Supersede::FetchedAt => "manifest_key collate \"C\" > $2 and $3::date is not null",
         Supersede::DataDate => "(data_date, manifest_key collate \"C\") > ($3, $2)",
@@ -88,9 +99,9 @@ pub(super) async fn published(
             &format!(
                 "select manifest_key, fetch_id, data_date, fetched_at, coalesce(entity, ''), rejected
                  from daymark.fetch
-                 where source_id = $1 and state = 'published' and ($4 or {newer})"
+                 where source_id = $1 and state = any($5) and ($4 or {newer})"
             ),
-            &[&source.id.as_str(), &key, &date, &after.is_none()],
+            &[&source.id.as_str(), &key, &date, &after.is_none(), &states],
         )
         .await
         .map_err(WarehouseError::statement("looking for newer fetches"))?;
@@ -122,6 +133,7 @@ pub(super) async fn fetch(
         FetchResult::Published => (Some("published"), None),
         FetchResult::Refused(reason) => (Some("refused"), Some(reason.as_str())),
         FetchResult::Failed(reason) => (Some("failed"), Some(reason.as_str())),
+        FetchResult::Quarantined(reason) => (Some("quarantined"), Some(reason.as_str())),
         // It stays unpublished; only its day is told.
         FetchResult::Postponed(reason) => (None, Some(reason.as_str())),
     };
@@ -137,6 +149,7 @@ pub(super) async fn fetch(
         at: context.now,
         reason,
         publish_id,
+        is_quarantined: matches!(result, FetchResult::Quarantined(_)),
     };
     ledger::record_attempt(transaction, &attempt).await
 }
@@ -177,6 +190,58 @@ async fn note(
         .await
         .map_err(WarehouseError::statement("recording a fetch"))?;
     Ok(())
+}
+
+/// Brings the states of a source's fetches and days to what a rebuild found: what a check holds back is not
+/// published, and of those that were asked again the rest is. Gives whether anything came to be published.
+pub(super) async fn settle_states(
+    transaction: &Transaction<'_>,
+    source_id: &SourceId,
+    request: &Rebuild,
+    publish_id: i64,
+    held_back: &BTreeMap<String, String>,
+) -> Result<bool, WarehouseError> {
+    let doing = WarehouseError::statement("recording what a rebuild holds back");
+    for (manifest_key, reason) in held_back {
+        transaction
+            .execute(
+                "update daymark.fetch set state = 'quarantined', reason = $3, publish_id = null
+                 where source_id = $1 and manifest_key = $2 and state = 'published'",
+                &[&source_id.as_str(), manifest_key, reason],
+            )
+            .await
+            .map_err(&doing)?;
+    }
+    let keys: Vec<&str> = held_back.keys().map(String::as_str).collect();
+    let mut released = 0;
+    if request.recheck {
+        released = transaction
+            .execute(
+                "update daymark.fetch set state = 'published', reason = null, publish_id = $3
+                 where source_id = $1 and state = 'quarantined' and manifest_key <> all($2)",
+                &[&source_id.as_str(), &keys, &publish_id],
+            )
+            .await
+            .map_err(&doing)?;
+    }
+    transaction
+        .execute(
+            "with newest as (
+                 select distinct on (data_date, coalesce(entity, ''))
+                        data_date, coalesce(entity, '') as entity, state, reason
+                 from daymark.fetch where source_id = $1 and state in ('published', 'quarantined')
+                 order by data_date, coalesce(entity, ''), state
+             )
+             update daymark.day set state = newest.state, since = $2, reason = newest.reason,
+                    publish_id = case newest.state when 'published' then coalesce(publish_id, $3) end
+             from newest
+             where day.source_id = $1 and day.data_date = newest.data_date and day.entity = newest.entity
+               and day.state <> newest.state",
+            &[&source_id.as_str(), &request.now, &publish_id],
+        )
+        .await
+        .map_err(&doing)?;
+    Ok(released > 0)
 }
 
 /// Records what changed in a table.

@@ -11,7 +11,8 @@ use futures::{SinkExt, TryStreamExt};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CopyInSink, Transaction};
 
-use super::{Context, NotDone, Progress, RowStream, Statement};
+use super::checks::{self, Asked, Purpose};
+use super::{CheckResult, Context, NotDone, Progress, RowStream, Statement};
 use crate::contract::{create_raw, extra_columns};
 use crate::error::{Failure, WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
@@ -89,13 +90,15 @@ pub(super) async fn create_tables(
     }
 }
 
-/// Stages one fetch and gives how many rows it has in each model's table. The inner error is why it was
-/// not staged; then nothing of it stays in staging.
+/// Stages one fetch: its rows through the models, and past their checks, whose answers go into `told`. The
+/// inner error is why it was not staged; then nothing of it stays in staging.
 pub(super) async fn fetch(
     transaction: &mut Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
     statement: &Statement,
+    purpose: Purpose,
+    told: &mut Vec<CheckResult>,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
     let rows = match (context.read_rows)(statement.manifest_key.clone()).await {
@@ -104,12 +107,17 @@ pub(super) async fn fetch(
         Err(error) => return Ok(Err(NotDone::Postponed(one_line(error.as_ref())))),
     };
     let savepoint = transaction.savepoint("one_fetch").await.map_err(&doing)?;
-    let staged = stage_rows(&savepoint, context, source, statement, rows).await?;
+    let mut asked = Asked::new(purpose);
+    let mut staged = stage_rows(&savepoint, context, source, statement, rows, &mut asked).await?;
+    if staged.is_ok() {
+        staged = asked.settle(context, source, statement).await;
+    }
     match &staged {
         Ok(()) => savepoint.commit().await.map_err(&doing)?,
         Err(_) => savepoint.rollback().await.map_err(&doing)?,
     }
-    Ok(staged.map_err(NotDone::Failed))
+    told.append(&mut asked.results);
+    Ok(staged)
 }
 
 async fn stage_rows(
@@ -118,11 +126,15 @@ async fn stage_rows(
     source: &Source,
     statement: &Statement,
     rows: RowStream,
-) -> Result<Result<(), String>, WarehouseError> {
+    asked: &mut Asked,
+) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
     let raw = raw_table(source);
     if let Err(reason) = copy_in(transaction, source, &raw, rows).await? {
-        return Ok(Err(reason));
+        return Ok(Err(NotDone::Failed(reason)));
+    }
+    if context.is_kept {
+        checks::forget_rejects(transaction, statement.fetch_id).await?;
     }
     transaction.batch_execute(&format!("analyze {raw}")).await.map_err(&doing)?;
     for model in context.plan.models_of(&source.id) {
@@ -131,8 +143,15 @@ async fn stage_rows(
             data_date: statement.data_date,
             table: &model.table,
         });
-        if let Err(reason) = apply_model(transaction, model, statement).await? {
-            return Ok(Err(reason));
+        let tail = match apply_model(transaction, model, statement).await? {
+            Ok(tail) => tail,
+            Err(reason) => return Ok(Err(NotDone::Failed(reason))),
+        };
+        let rejected =
+            asked.of_model(transaction, context, source, model, statement, &tail).await?;
+        match rejected {
+            Ok(rejected) => cover(transaction, model, statement, &tail, rejected).await?,
+            Err(not_done) => return Ok(Err(not_done)),
         }
     }
     transaction.batch_execute(&format!("truncate {raw}")).await.map_err(&doing)?;
@@ -208,12 +227,12 @@ async fn copy_in(
     }
 }
 
-/// Runs a model's query over the fetch's rows into its staged table.
+/// Runs a model's query over the fetch's rows into its staged table, and gives where they are.
 async fn apply_model(
     transaction: &Transaction<'_>,
     model: &Model,
     statement: &Statement,
-) -> Result<Result<(), String>, WarehouseError> {
+) -> Result<Result<Tail, String>, WarehouseError> {
     let doing = WarehouseError::statement("running a model");
     let staged = staged_table(model);
     // Where the table ends now: what is staged of this fetch lies behind it, and need not be looked for
@@ -253,8 +272,19 @@ async fn apply_model(
     if let Some(reason) = key_twice(transaction, model, &tail).await? {
         return Ok(Err(reason));
     }
-    // A fetch with rejects cannot tell what is gone from what it could not say.
-    if model.write.deletes() && statement.rejected == 0 {
+    Ok(Ok(tail))
+}
+
+/// Takes note of what a fetch covers, of a model that deletes. One with rejects, of extraction or of its
+/// checks, cannot tell what is gone from what it could not say.
+async fn cover(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    statement: &Statement,
+    tail: &Tail,
+    rejected: i64,
+) -> Result<(), WarehouseError> {
+    if model.write.deletes() && statement.rejected == 0 && rejected == 0 {
         let what = match &model.write {
             // A fetch without rows covers no range.
             Write::Window(column) => format!(
@@ -266,14 +296,22 @@ async fn apply_model(
         };
         let cover =
             format!("insert into {} select {}, {what}", covers_table(model), statement.ordinal);
-        transaction.execute(&cover, &[&statement.entity]).await.map_err(&doing)?;
+        transaction
+            .execute(&cover, &[&statement.entity])
+            .await
+            .map_err(WarehouseError::statement("noting what a fetch covers"))?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// The rows that were just staged, at the end of their table.
-struct Tail {
-    from: String,
+pub(super) struct Tail {
+    staged: String,
+    /// The block they start in; none when all of the table has to be read.
+    block: Option<i64>,
+    ordinal: i32,
+    /// How many they are.
+    pub(super) rows: i64,
 }
 
 impl Tail {
@@ -287,23 +325,30 @@ impl Tail {
         let doing = WarehouseError::statement("reading staged rows");
         // The last block may have had room.
         let block = (blocks - 1).max(0);
-        let near = format!(
-            "(select * from {staged} where ctid >= '({block},0)'::tid and _ordinal = {ordinal}) as tail"
-        );
+        let rows = i64::try_from(inserted).unwrap_or(i64::MAX);
+        let near = Self { staged: staged.to_owned(), block: Some(block), ordinal, rows };
         let count: i64 = transaction
-            .query_one(&format!("select count(*) from {near}"), &[])
+            .query_one(&format!("select count(*) from {}", near.from()), &[])
             .await
             .map_err(&doing)?
             .get(0);
-        if u64::try_from(count) == Ok(inserted) {
-            return Ok(Self { from: near });
-        }
-        // PostgreSQL put some of them elsewhere; then all of the table is read.
-        Ok(Self { from: format!("(select * from {staged} where _ordinal = {ordinal}) as tail") })
+        // PostgreSQL may have put some of them elsewhere; then all of the table is read.
+        Ok(if count == rows { near } else { Self { block: None, ..near } })
     }
 
-    fn from(&self) -> String {
-        self.from.clone()
+    /// The rows, to stand behind `from`.
+    pub(super) fn from(&self) -> String {
+        format!(
+            "(select * from {} as staged_row where {}) as tail",
+            self.staged,
+            self.has("staged_row")
+        )
+    }
+
+    /// Whether a row of the staged table, by its alias, is one of them.
+    pub(super) fn has(&self, alias: &str) -> String {
+        let near = self.block.map(|block| format!("{alias}.ctid >= '({block},0)'::tid and "));
+        format!("{}{alias}._ordinal = {}", near.unwrap_or_default(), self.ordinal)
     }
 }
 

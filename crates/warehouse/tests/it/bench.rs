@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use daymark_extract::RowContext;
@@ -11,7 +11,7 @@ use daymark_plan::{Environment, Plan, SourceId};
 use daymark_testkit::database::{Kind, TestDatabase};
 use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{
-    self, Outcome, PendingFetch, Report, Request, RowStream, RowsError,
+    self, Outcome, PendingFetch, Report, Request, RowStream, RowsError, Verdict, Verdicts,
 };
 use daymark_warehouse::{Due, Reader, Warehouse, WarehouseError};
 use futures::future::BoxFuture;
@@ -57,6 +57,8 @@ pub(crate) struct Bench {
     fetches: BTreeMap<String, (PendingFetch, String)>,
     /// Set to have every read of rows fail.
     pub(crate) store_is_away: Arc<AtomicBool>,
+    /// What was decided about fetches: part of what is raw, so it outlives the database.
+    pub(crate) verdicts: Arc<Mutex<BTreeMap<Uuid, Vec<Verdict>>>>,
     _database: TestDatabase,
 }
 
@@ -89,6 +91,7 @@ impl Bench {
             warehouse,
             fetches: BTreeMap::new(),
             store_is_away: Arc::default(),
+            verdicts: Arc::default(),
             _database: database,
         }
     }
@@ -137,6 +140,7 @@ impl Bench {
             outcome: Outcome::Accepted,
             extracted: 0,
             rejected: said.rejected,
+            rejects: Vec::new(),
         };
         self.fetches.insert(key.clone(), (fetch, said.json.to_owned()));
         key
@@ -152,7 +156,7 @@ impl Bench {
     pub(crate) async fn forget(&self) {
         let mut session = self.warehouse.session("test").await.unwrap();
         let mut tables = vec![
-            "daymark.restatement, daymark.publish_table, daymark.fetch, daymark.day, daymark.step, \
+            "daymark.check_result, daymark.reject, daymark.restatement, daymark.publish_table, daymark.fetch, daymark.day, daymark.step, \
              daymark.publish, daymark.run"
                 .to_owned(),
         ];
@@ -193,6 +197,7 @@ impl Bench {
             outcome,
             extracted: 0,
             rejected: 0,
+            rejects: Vec::new(),
         };
         self.fetches.insert(key.clone(), (fetch, json.to_owned()));
         key
@@ -213,7 +218,36 @@ impl Bench {
         ledger::start_run(&mut session, run_id, RunKind::Manual, None, at(0)).await.unwrap();
         let pending = keys.iter().map(|key| self.fetches[*key].0.clone()).collect();
         let request = Request { run_id, now: at(0), pending };
-        publish::publish(&mut session, &self.plan, request, &self.rows(), &|_| {}).await
+        let (read, keep) = (self.read_verdicts(), self.keep_verdicts());
+        let verdicts = Verdicts { read: &read, keep: &keep };
+        publish::publish(&mut session, &self.plan, request, &self.rows(), verdicts, &|_| {}).await
+    }
+
+    pub(crate) fn read_verdicts(
+        &self,
+    ) -> impl Fn(SourceId, Uuid) -> BoxFuture<'static, Result<Vec<Verdict>, RowsError>> + Send + Sync
+    {
+        let verdicts = Arc::clone(&self.verdicts);
+        move |_, fetch_id| {
+            let found = verdicts.lock().unwrap().get(&fetch_id).cloned().unwrap_or_default();
+            Box::pin(std::future::ready(Ok(found)))
+        }
+    }
+
+    pub(crate) fn keep_verdicts(
+        &self,
+    ) -> impl Fn(SourceId, Uuid, Vec<Verdict>) -> BoxFuture<'static, Result<(), RowsError>> + Send + Sync
+    {
+        let verdicts = Arc::clone(&self.verdicts);
+        move |_, fetch_id, given| {
+            verdicts.lock().unwrap().entry(fetch_id).or_default().extend(given);
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    /// The fetch of a manifest.
+    pub(crate) fn pending(&mut self, key: &str) -> &mut PendingFetch {
+        &mut self.fetches.get_mut(key).unwrap().0
     }
 
     pub(crate) fn rows(

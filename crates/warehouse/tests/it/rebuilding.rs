@@ -144,10 +144,21 @@ async fn rebuild(bench: &Bench, verify: bool) -> (Rebuilt, Rebuilt) {
     let mut session = bench.warehouse.session("test").await.unwrap();
     let run_id = Uuid::now_v7();
     ledger::start_run(&mut session, run_id, RunKind::Rebuild, None, at(9)).await.unwrap();
-    let request = Rebuild { run_id, now: at(9), tables: [].into(), from: None, to: None, verify };
-    let tables = publish::rebuild(&mut session, &bench.plan, &request, &bench.rows(), &|_| {})
-        .await
-        .unwrap()
-        .unwrap();
+    let request = Rebuild {
+        run_id,
+        now: at(9),
+        tables: [].into(),
+        from: None,
+        to: None,
+        verify,
+        recheck: false,
+    };
+    let (read, keep) = (bench.read_verdicts(), bench.keep_verdicts());
+    let kept = publish::Verdicts { read: &read, keep: &keep };
+    let tables =
+        publish::rebuild(&mut session, &bench.plan, &request, &bench.rows(), kept, &|_| {})
+            .await
+            .unwrap()
+            .unwrap();
     (tables["price"].clone(), tables["price_history"].clone())
 }
