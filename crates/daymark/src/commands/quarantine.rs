@@ -4,7 +4,6 @@
 //! released it and why kept in the raw store for good. Deliberately absent: holding anything back; a publish
 //! does that.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -209,20 +208,19 @@ fn show(held: &Quarantined) -> String {
     );
     for check in &held.checks {
         let rows = if check.failing == 1 { "row" } else { "rows" };
-        let _ = writeln!(
-            text,
-            "\ncheck `{}` of {}: {} {rows}\n{}",
+        text.push_str(&format!(
+            "\ncheck `{}` of {}: {} {rows}\n{}\n",
             check.check,
             check.table,
             check.failing,
             output::indented(check.sql.trim())
-        );
+        ));
         for row in &check.sample {
-            let _ = writeln!(text, "    {row}");
+            text.push_str(&format!("    {row}\n"));
         }
         let shown = i64::try_from(check.sample.len()).unwrap_or(i64::MAX);
         if check.failing > shown {
-            let _ = writeln!(text, "    and {} more", check.failing - shown);
+            text.push_str(&format!("    and {} more\n", check.failing - shown));
         }
     }
     text

@@ -411,11 +411,9 @@ impl RunReport {
         for ((state, reason), keys) in reasons {
             let first = keys.first().copied().unwrap_or_default();
             text.push_str(&match keys.len() {
-                1 => format!("fetch of an earlier run {state}: `{first}`: {reason}
-"),
+                1 => format!("fetch of an earlier run {state}: `{first}`: {reason}\n"),
                 count => format!(
-                    "fetches of earlier runs {state}: {count}, the first `{first}`: {reason}
-"
+                    "fetches of earlier runs {state}: {count}, the first `{first}`: {reason}\n"
                 ),
             });
         }

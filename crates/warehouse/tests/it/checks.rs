@@ -179,7 +179,7 @@ async fn a_verdict_is_asked_once_and_obeyed(kind: Kind) {
     assert_eq!(bench.prices().await, [r#"["A",110.0]"#]);
     let answers = |bench: &Bench| {
         let verdicts = bench.verdicts.lock().unwrap();
-        verdicts.values().map(|of_fetch| of_fetch.len()).collect::<Vec<_>>()
+        verdicts.values().map(Vec::len).collect::<Vec<_>>()
     };
     assert_eq!(answers(&bench), [1, 1, 1]);
     // In another order and at once, each would be answered otherwise: 50 stands beside nothing.

@@ -13,8 +13,6 @@ mod built_in;
 mod record;
 mod verdict;
 
-use std::fmt::Write as _;
-
 use daymark_plan::{Check, Model, Reads, Rule, Severity, Source, one_line, sha256_hex};
 use jiff::civil::Date;
 use serde::Serialize;
@@ -349,7 +347,7 @@ fn blocked(model: &Model, result: &CheckResult, check: &Check) -> String {
     let mut reason =
         format!("{}:{}: the check `{}` found {count}{rows}", model.file, check.line, check.name);
     if let Some(first) = result.sample.first() {
-        let _ = write!(reason, ", such as {}", shortened(&first.to_string()));
+        reason.push_str(&format!(", such as {}", shortened(&first.to_string())));
     }
     reason
 }
@@ -416,22 +414,20 @@ impl Over<'_> {
                 .row_key()
                 .map(|name| format!("published.{0} = staged.{0}", ident(name)))
                 .collect();
-            let _ = write!(
-                relations,
+            relations.push_str(&format!(
                 ", staged_beside_published as (select staged.*{}, {settled} as _published_settled \
                  from staged left join {} as published on {})",
                 beside.concat(),
                 qualified(&context.schema, &model.table),
                 same.join(" and "),
-            );
+            ));
         }
         if let Some(dates) = dates {
             let dates: Vec<String> = dates.iter().map(Date::to_string).collect();
-            let _ = write!(
-                relations,
+            relations.push_str(&format!(
                 ", calendar_days as (select unnest({}::date[]) as date)",
                 literal(&format!("{{{}}}", dates.join(","))),
-            );
+            ));
         }
         relations
     }
