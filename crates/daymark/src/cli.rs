@@ -134,6 +134,13 @@ pub(crate) enum Command {
     /// Show when a schedule fires
     #[command(subcommand)]
     Schedule(Schedule),
+    /// Show what the contracts would change in the database, and change it with --apply
+    ///
+    /// Compares the models' contracts with the tables as PostgreSQL has them, and prints the DDL, the rows
+    /// it touches and what it needs. New nullable columns, new indexes, wider types, dropped `not null` and
+    /// comments are made by the next run; everything else needs `--apply`, and what loses values
+    /// `--allow-data-loss` too. A table that daymark did not make is never touched.
+    Plan(PlanArguments),
 }
 
 /// What to ask of a schedule.
@@ -642,6 +649,22 @@ pub(crate) struct Rebuild {
     /// Compare and change nothing
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The arguments of `daymark plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Make the changes
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Make also those that lose values
+    #[arg(long, requires = "apply")]
+    pub(crate) allow_data_loss: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,7 +1,7 @@
 //! `models/*.sql`: one query over a source's rows, one curated table.
 //!
 //! In: a SQL file whose leading comment `/* model ... */` is TOML. Out: a [`Model`]. Deliberately
-//! absent: `[[checks]]` and `[[indexes]]`; and any judgement of the SQL, which is PostgreSQL's.
+//! absent: `[[checks]]`; and any judgement of the SQL, which is PostgreSQL's.
 
 use crate::problem::{Problem, did_you_mean};
 use crate::section::{Section, Text, choose};
@@ -158,6 +158,17 @@ pub(crate) fn in_order(models: Vec<Model>, problems: &mut Vec<Problem>) -> Vec<M
                     .hint(
                         "sources are fetched and published each for itself, so a row may come before the \
                          row it names: join the tables in a mart",
+                    ),
+                ),
+                Some(other) if other.write.deletes() => problems.push(
+                    problem(format!(
+                        "`{}` references `{table}`, from which fetches delete rows (`write = \"{}\"`)",
+                        column.name,
+                        other.write.as_str()
+                    ))
+                    .hint(
+                        "whether the row it names is still there would depend on which fetch came first: leave \
+                         `references` out, and join the tables in a mart",
                     ),
                 ),
                 Some(_) => {}

@@ -2,6 +2,7 @@
 
 use daymark_testkit::database::Kind;
 use daymark_testkit::on_both_databases;
+use daymark_warehouse::contract::{self, Mode, Needs};
 use daymark_warehouse::publish::FetchResult;
 
 use crate::bench::{Bench, MODEL};
@@ -12,6 +13,8 @@ on_both_databases! {
     a_type_the_contract_does_not_take_is_found_before_any_row;
     a_table_that_is_not_ours_is_left_alone;
     a_new_nullable_column_is_added_and_other_changes_are_refused;
+    a_plan_says_what_each_change_needs_and_applies_what_it_may;
+    what_was_changed_by_hand_is_seen;
     marts_are_views_that_follow_their_files;
     another_pipelines_database_is_refused;
 }
@@ -69,7 +72,7 @@ async fn a_type_the_contract_does_not_take_is_found_before_any_row(kind: Kind) {
     let text = MODEL.replace("symbol, price\n", "symbol, price::text as price\n");
     assert_eq!(
         outcome(&mut bench, 1, &text).await,
-        "models/price.sql: column \"price\" is of type double precision but expression is of type text"
+        "models/price.sql:6: the query yields `price` as `text`, and the contract has `double precision`"
     );
     let no_type = MODEL.replace("double precision check (price > 0)", "dubble");
     let mut fresh = Bench::with(kind, &[("models/price.sql", &no_type)]).await;
@@ -104,13 +107,67 @@ async fn a_new_nullable_column_is_added_and_other_changes_are_refused(kind: Kind
     assert_eq!(bench.rows_of("select symbol, twice from price").await, [r#"["A",2.0]"#]);
     assert_eq!(
         outcome(&mut bench, 3, MODEL).await,
-        "models/price.sql:4: the table `price` has the column `twice`, which the contract lacks"
+        "models/price.sql:4: the table `price` has the column `twice`, which the contract lacks: the values of \
+         `twice` in 1 rows are lost"
     );
     let retyped = wider.replace("twice = \"double precision\"", "twice = \"integer\"");
     assert_eq!(
         outcome(&mut bench, 4, &retyped).await,
-        "models/price.sql:7: the column `twice` changed from `double precision` to `integer`"
+        "models/price.sql:7: the column `twice` changed from `double precision` to `integer`: 1 rows are \
+         written anew, none loses a value"
     );
+}
+
+const CONTRACT: &str = r#"price = "double precision check (price > 0)""#;
+
+/// The needs of every change that a model brings, and the changes made with a mode.
+async fn prepare(bench: &mut Bench, model: &str, mode: Mode) -> (Vec<Needs>, Vec<String>) {
+    bench.change("models/price.sql", model);
+    let mut session = bench.warehouse.session("test").await.unwrap();
+    let prepared = contract::prepare(&mut session, &bench.plan, mode).await.unwrap();
+    let refused = prepared.refused.sources.values().map(ToString::to_string).collect();
+    (prepared.changes.iter().map(|change| change.needs).collect(), refused)
+}
+
+async fn a_plan_says_what_each_change_needs_and_applies_what_it_may(kind: Kind) {
+    let mut bench = Bench::with(kind, &[("marts/seen.sql", "select price from price")]).await;
+    assert_eq!(outcome(&mut bench, 1, MODEL).await, "published");
+    assert_eq!(prepare(&mut bench, MODEL, Mode::Show).await, (vec![], vec![]));
+    let indexed = MODEL
+        .replace(CONTRACT, r#"price = { definition = "double precision", comment = "it's dear" }"#)
+        .replace("*/", "[[indexes]]\ncolumns = [\"price\"]\nwhere = \"price > 1\"\n*/");
+    let (needs, _) = prepare(&mut bench, &indexed, Mode::Show).await;
+    assert_eq!(needs, [Needs::Apply, Needs::Nothing, Needs::Nothing]);
+    let apply = Mode::Apply { allow_data_loss: false };
+    assert_eq!(prepare(&mut bench, &indexed, apply).await.1, Vec::<String>::new());
+    assert_eq!(prepare(&mut bench, &indexed, Mode::Show).await, (vec![], vec![]));
+    assert_eq!(bench.rows_of("select price from seen").await, ["[1.0]"]);
+
+    // The column becomes another type under the mart that reads it, then loses what it holds.
+    let halves = r#"[{"symbol": "A", "price": 1.5}]"#;
+    let key = bench.fetch(2, halves);
+    bench.publish(&[&key]).await;
+    let whole = MODEL
+        .replace(CONTRACT, "price = \"integer\"")
+        .replace(", price\n", ", price::int as price\n");
+    assert_eq!(prepare(&mut bench, &whole, Mode::Show).await.0, [Needs::Apply, Needs::DataLoss]);
+    assert_eq!(prepare(&mut bench, &whole, apply).await.1.len(), 1);
+    assert_eq!(bench.rows_of("select price from seen").await, ["[1.5]"]);
+    let lose = Mode::Apply { allow_data_loss: true };
+    assert_eq!(prepare(&mut bench, &whole, lose).await.1, Vec::<String>::new());
+    assert_eq!(bench.rows_of("select price from seen").await, ["[2]"]);
+}
+
+async fn what_was_changed_by_hand_is_seen(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    assert_eq!(outcome(&mut bench, 1, MODEL).await, "published");
+    let mut session = bench.warehouse.session("test").await.unwrap();
+    let by_hand = "alter table public.price drop constraint price_price_check, add column mine text; \
+                   create index mine on public.price (price)";
+    session.client().batch_execute(by_hand).await.unwrap();
+    drop(session);
+    // The check comes back with a yes; the index and the column are somebody's own.
+    assert_eq!(prepare(&mut bench, MODEL, Mode::Show).await.0, [Needs::Apply]);
 }
 
 async fn marts_are_views_that_follow_their_files(kind: Kind) {
