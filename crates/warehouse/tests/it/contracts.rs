@@ -150,7 +150,7 @@ async fn a_plan_says_what_each_change_needs_and_applies_what_it_may(kind: Kind) 
     let whole = MODEL
         .replace(CONTRACT, "price = \"integer\"")
         .replace(", price\n", ", price::int as price\n");
-    assert_eq!(prepare(&mut bench, &whole, Mode::Show).await.0, [Needs::Apply, Needs::DataLoss]);
+    assert_eq!(prepare(&mut bench, &whole, Mode::Show).await.0, [Needs::DataLoss, Needs::Apply]);
     assert_eq!(prepare(&mut bench, &whole, apply).await.1.len(), 1);
     assert_eq!(bench.rows_of("select price from seen").await, ["[1.5]"]);
     let lose = Mode::Apply { allow_data_loss: true };
