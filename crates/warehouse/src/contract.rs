@@ -419,7 +419,10 @@ async fn compare(
     if known.write != model.write.as_str()
         && [known.write.as_str(), model.write.as_str()].contains(&Write::Append.as_str())
     {
-        return Ok((!is_history).then(|| Change::of_write(model, &known.write)).into_iter().collect());
+        return Ok((!is_history)
+            .then(|| Change::of_write(model, &known.write))
+            .into_iter()
+            .collect());
     }
     let mut savepoint = transaction.savepoint("comparison").await.map_err(&doing)?;
     let comparison = Comparison {

@@ -71,7 +71,7 @@ impl Change {
             what: format!("`write` changed from `{was}` to `{}`", model.write.as_str()),
             sql: String::new(),
             needs: Needs::OtherRows,
-            rows: Some("they have other keys: give the model a new table name".to_owned()),
+            rows: Some("its rows have other keys, so give the model a new table name".to_owned()),
             moves_views: false,
         }
     }
@@ -194,8 +194,14 @@ impl Comparison<'_, '_> {
 
     async fn dropped_column(&mut self, column: &ColumnShape) -> Result<Draft, WarehouseError> {
         let name = ident(&column.name);
-        let what =
-            format!("the table has the column `{}`, which the contract lacks", column.name);
+        let what = if self.is_history {
+            format!("the column `{}` goes too", column.name)
+        } else {
+            format!(
+                "the table `{}` has the column `{}`, which the contract lacks",
+                self.model.table, column.name
+            )
+        };
         let sql = format!("alter table {} drop column {name}", self.table);
         let mut draft = Draft::new(self.model.columns_line, what, sql, Needs::Apply);
         draft.moves_views = true;
@@ -385,7 +391,9 @@ impl Comparison<'_, '_> {
                     let twice = self.twice(&wanted.columns).await?;
                     draft.rows = Some(if twice > 0 {
                         draft.needs = Needs::OtherRows;
-                        format!("{twice} rows have a key that another has: give the model a new table name")
+                        format!(
+                            "{twice} rows have a key that another has: give the model a new table name"
+                        )
                     } else {
                         "which rows there are may change with the key: run `daymark rebuild` after it"
                             .to_owned()
