@@ -231,7 +231,7 @@ fn a_table_refers_to_one_of_its_source_that_only_gets_rows() {
     files[2].1 = &gone;
     assert_eq!(
         problems(&files),
-        "models/child.sql:5: `a` references `t`, from which fetches delete rows (`write = \"snapshot\"`); whether \
+        "models/child.sql:5: `a` references `t`, from which fetches delete rows (`write = \"snapshot\"`)\n    hint: whether \
          the row it names is still there would depend on which fetch came first: leave `references` out, and join \
          the tables in a mart\n"
     );

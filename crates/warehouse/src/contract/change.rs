@@ -7,7 +7,7 @@
 use daymark_plan::Model;
 use tokio_postgres::Transaction;
 
-use super::shape::{ColumnShape, Shape};
+use super::shape::{ColumnShape, ConstraintShape, Shape};
 use crate::error::{WarehouseError, said_of_rows};
 use crate::sql::{ident, list};
 
@@ -149,6 +149,14 @@ impl Comparison<'_, '_> {
     fn line_of(&self, name: &str) -> usize {
         let column = self.model.columns.iter().find(|column| column.name == name);
         column.map_or(self.model.columns_line, |column| column.line)
+    }
+
+    /// The line of the column that says it; the key is of none.
+    fn line_of_constraint(&self, constraint: &ConstraintShape) -> usize {
+        match constraint.columns.as_slice() {
+            [column] if constraint.kind != "p" => self.line_of(column),
+            _ => self.model.columns_line,
+        }
     }
 
     /// The words of a column that the contract has and the table lacks.
@@ -352,7 +360,7 @@ impl Comparison<'_, '_> {
                 _ => format!("the contract lacks `{}`", found.definition),
             };
             let sql = format!("alter table {} drop constraint {}", self.table, ident(&found.name));
-            Draft::new(self.model.columns_line, what, sql, Needs::Apply)
+            Draft::new(self.line_of_constraint(found), what, sql, Needs::Apply)
         })
         .collect()
     }
@@ -378,7 +386,7 @@ impl Comparison<'_, '_> {
             let name = ident(&wanted.name);
             let definition = &wanted.definition;
             let sql = format!("alter table {} add constraint {name} {definition}", self.table);
-            let mut draft = Draft::new(self.model.columns_line, what, sql, Needs::Apply);
+            let mut draft = Draft::new(self.line_of_constraint(wanted), what, sql, Needs::Apply);
             match (wanted.kind.as_str(), &wanted.condition) {
                 ("c", Some(condition)) => match self.count(&format!("not ({condition})")).await? {
                     Ok(0) | Err(_) => {}

@@ -222,7 +222,7 @@ async fn what_write_and_settled_need_is_added_and_a_key_is_asked_first(kind: Kin
     let append = MODEL.replace("[columns]", "write = \"append\"\n[columns]");
     assert_eq!(
         outcome(&mut bench, 3, &append).await,
-        "models/price.sql:4: `write` changed from `upsert` to `append`: its rows have other keys, so give the \
+        "models/price.sql:5: `write` changed from `upsert` to `append`: its rows have other keys, so give the \
          model a new table name"
     );
     let by_price = MODEL.replace("[\"symbol\"]", "[\"price\"]");
