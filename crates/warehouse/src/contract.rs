@@ -465,23 +465,19 @@ async fn ensure_history(
             "rename that table or the model's; daymark never touches a table it did not make";
         return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
     }
-    match known.filter(|_| exists) {
-        Some(known) => {
-            let needed = compare(transaction, model, &table, wanted, known, true).await?;
-            changes.extend(needed.iter().cloned());
-            if mode == Mode::Show {
-                return Ok(Ok(()));
-            }
-            apply(transaction, schema, model, &table, &needed, mode).await
+    let Some(known) = known.filter(|_| exists) else {
+        changes.push(Change::create(model, &name, create_history(schema, model)));
+        if mode == Mode::Show {
+            return Ok(Ok(()));
         }
-        None => {
-            changes.push(Change::create(model, &name, create_history(schema, model)));
-            if mode == Mode::Show {
-                return Ok(Ok(()));
-            }
-            make_history(transaction, schema, model).await
-        }
+        return make_history(transaction, schema, model).await;
+    };
+    let needed = compare(transaction, model, &table, wanted, known, true).await?;
+    changes.extend(needed.iter().cloned());
+    if mode == Mode::Show {
+        return Ok(Ok(()));
     }
+    apply(transaction, schema, model, &table, &needed, mode).await
 }
 
 /// The comment that tells a history of ours from a table of its name.

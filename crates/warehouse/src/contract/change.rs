@@ -341,9 +341,9 @@ impl Comparison<'_, '_> {
         let alter =
             format!("alter table pg_temp.daymark_probe alter column c type {}", wanted.kind);
         probe.batch_execute(&alter).await.map_err(&doing)?;
-        let after: u32 = probe.query_one(file, &[]).await.map_err(&doing)?.get(0);
+        let kept: u32 = probe.query_one(file, &[]).await.map_err(&doing)?.get(0);
         probe.rollback().await.map_err(&doing)?;
-        Ok(before == after)
+        Ok(before == kept)
     }
 
     fn removed_constraints(&self) -> Vec<Draft> {
@@ -491,7 +491,7 @@ impl Comparison<'_, '_> {
             .filter(|name| self.found.column(name).is_some())
             .collect();
         // A new column is the same in all rows.
-        let by = if there.is_empty() { "true".to_owned() } else { list("", there.into_iter()) };
+        let by = if there.is_empty() { "true".to_owned() } else { list("", there) };
         let query = format!(
             "select coalesce(sum(n - 1), 0)::bigint
              from (select count(*) as n from {} group by {by}) as groups",
