@@ -92,6 +92,13 @@ pub(crate) enum Command {
     /// their own and applies the difference in one transaction: readers never see less. With --verify
     /// nothing is changed, and the exit code is 1 when a table is not what the raw store gives.
     Rebuild(Rebuild),
+    /// Show what the contracts would change in the database, and change it with --apply
+    ///
+    /// Compares the models' contracts with the tables as PostgreSQL has them, and prints the DDL, the rows
+    /// it touches and what it needs. New nullable columns, new indexes, wider types, dropped `not null` and
+    /// comments are made by the next run; everything else needs `--apply`, and what loses values
+    /// `--allow-data-loss` too. A table that daymark did not make is never touched.
+    Plan(PlanArguments),
     /// Tell where a published row came from, down to the bytes the API sent
     ///
     /// Walks the way back from a row of a curated table: the publish that wrote it (when, by which run and
@@ -781,6 +788,22 @@ pub(crate) struct QuarantineRelease {
     #[arg(long, value_name = "TEXT")]
     pub(crate) why: String,
     /// Print the result of the publish as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The arguments of `daymark plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Make the changes
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Make also those that lose values
+    #[arg(long, requires = "apply")]
+    pub(crate) allow_data_loss: bool,
+    /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

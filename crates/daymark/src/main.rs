@@ -60,5 +60,6 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Doctor(arguments) => commands::doctor::doctor(&arguments).await,
         Command::Infer(arguments) => commands::infer::infer(&arguments),
         Command::Schedule(cli::Schedule::Next(arguments)) => commands::schedule::next(&arguments),
+        Command::Plan(arguments) => commands::plan::plan(&arguments).await,
     }
 }

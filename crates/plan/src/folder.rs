@@ -76,7 +76,7 @@ pub struct Plan {
     pub settings: Settings,
     /// The sources, by id.
     pub sources: Vec<Source>,
-    /// The models, by file name.
+    /// The models by file name, those that are referenced before those that reference.
     pub models: Vec<Model>,
     /// The marts, in the order they can be created in.
     pub marts: Vec<Mart>,
@@ -154,6 +154,7 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
         .iter()
         .filter_map(|file| model::read(file.text(), &ids, &mut problems))
         .collect();
+    let models = model::in_order(models, &mut problems);
     let marts: Vec<Mart> = files(&root, "marts", "sql", &mut problems)
         .iter()
         .filter_map(|file| mart::read(&file.stem, file.text(), &mut problems))

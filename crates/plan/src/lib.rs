@@ -38,7 +38,7 @@ pub use finding::{Finding, Verdict};
 pub use folder::{Environment, Plan, WholeParts, load, read_source, whole_parts};
 pub use json_path::{JsonPath, Segment, Step};
 pub use mart::Mart;
-pub use model::{Column, Condition, Model, Write};
+pub use model::{Column, Condition, Index, Model, Write};
 pub use page::{Block, Chart, ChartKind, NamedQuery, Page, Tile, ValueFormat};
 pub use problem::{PlanError, Problem, did_you_mean};
 pub use raw::raw_url;

@@ -1,7 +1,7 @@
 //! `models/*.sql`: one query over a source's rows, one curated table.
 //!
 //! In: a SQL file whose leading comment `/* model ... */` is TOML. Out: a [`Model`]. Deliberately
-//! absent: `[[indexes]]`; and any judgement of the SQL, which is PostgreSQL's.
+//! absent: any judgement of the SQL, which is PostgreSQL's.
 
 use crate::check::{self, Check};
 use crate::problem::{Problem, did_you_mean};
@@ -63,7 +63,25 @@ pub struct Column {
     pub name: String,
     /// Its definition in PostgreSQL's own words, such as `text not null`.
     pub definition: String,
+    /// What it is, in a sentence; kept as the column's comment.
+    pub comment: Option<String>,
     /// The line of the definition in the file.
+    #[serde(skip)]
+    pub line: usize,
+}
+
+/// An index of a curated table beside its primary key.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Its columns, in their order.
+    pub columns: Vec<String>,
+    /// Whether two rows may not have the same values; its columns then hold the whole key.
+    pub unique: bool,
+    /// Which rows it holds, if not all: a condition in PostgreSQL's own words.
+    pub condition: Option<String>,
+    /// The line it starts on in the file.
     #[serde(skip)]
     pub line: usize,
 }
@@ -98,6 +116,92 @@ pub struct Model {
     pub sql_line: usize,
     /// The line `[columns]` starts on.
     pub columns_line: usize,
+    /// What the table is, in a sentence; kept as its comment.
+    pub description: Option<String>,
+    /// The indexes beside the primary key.
+    pub indexes: Vec<Index>,
+}
+
+impl Model {
+    /// The tables its columns refer to, each with the column's place in the contract.
+    pub fn references(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (at, column) in self.columns.iter().enumerate() {
+            let words = sql_text::identifiers(&column.definition);
+            for (word, next) in words.iter().zip(words.iter().skip(1)) {
+                if word == "references" {
+                    found.push((at, next.clone()));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Reports what refers to a table it cannot refer to (DECISIONS.md, "A foreign key stays within one
+/// source"), and gives the models with those referred to before those that refer.
+pub(crate) fn in_order(models: Vec<Model>, problems: &mut Vec<Problem>) -> Vec<Model> {
+    for model in &models {
+        for (at, table) in model.references() {
+            let column = &model.columns[at];
+            let problem = |message: String| Problem::new(&model.file, column.line, message);
+            match models.iter().find(|other| other.table == table) {
+                None => {
+                    let tables = models.iter().map(|model| model.table.as_str());
+                    problems.push(
+                        problem(format!("`{}` references `{table}`, which no model makes", column.name))
+                            .hint(did_you_mean(&table, tables)),
+                    );
+                }
+                Some(other) if other.source != model.source => problems.push(
+                    problem(format!(
+                        "`{}` references `{table}`, which is fed by another source (`{}`)",
+                        column.name, other.source
+                    ))
+                    .hint(
+                        "sources are fetched and published each for itself, so a row may come before the \
+                         row it names: join the tables in a mart",
+                    ),
+                ),
+                Some(other) if other.write.deletes() => problems.push(
+                    problem(format!(
+                        "`{}` references `{table}`, from which fetches delete rows (`write = \"{}\"`)",
+                        column.name,
+                        other.write.as_str()
+                    ))
+                    .hint(
+                        "whether the row it names is still there would depend on which fetch came first: leave \
+                         `references` out, and join the tables in a mart",
+                    ),
+                ),
+                Some(_) => {}
+            }
+        }
+    }
+    let mut waiting = models;
+    let mut ordered: Vec<Model> = Vec::new();
+    while !waiting.is_empty() {
+        let ready = waiting.iter().position(|model| {
+            model.references().iter().all(|(_, table)| {
+                *table == model.table || !waiting.iter().any(|other| other.table == *table)
+            })
+        });
+        if ready.is_none() {
+            let names: Vec<String> =
+                waiting.iter().map(|model| format!("`{}`", model.table)).collect();
+            let model = &waiting[0];
+            problems.push(
+                Problem::new(
+                    &model.file,
+                    model.columns_line,
+                    format!("tables reference each other in a circle, among {}", names.join(", ")),
+                )
+                .hint("none of them could be made first: take one `references` out"),
+            );
+        }
+        ordered.push(waiting.remove(ready.unwrap_or(0)));
+    }
+    ordered
 }
 
 impl Model {
@@ -160,27 +264,30 @@ pub(crate) fn read(
         for name in definitions.keys() {
             sql_text::check_column_name(&definitions, &name, problems);
             let line = definitions.line_of(&name);
-            if let Some(definition) = definitions.required_string(&name, problems) {
-                if definition.contains([';']) || definition.trim().is_empty() {
-                    let problem =
-                        definitions.problem(&name, format!("`{definition}` defines no column"));
-                    problems.push(
-                        problem.hint("PostgreSQL's own words, such as `double precision not null`"),
-                    );
-                }
-                let words = sql_text::identifiers(&definition);
-                if let Some(word) = ["primary", "unique", "references", "deferrable"]
-                    .into_iter()
-                    .find(|word| words.iter().any(|found| found == word))
-                {
-                    let message = format!("`{word}` in the definition of `{name}`");
-                    let problem = definitions.problem(&name, message);
-                    problems.push(problem.hint(
-                        "accepted: a type, `not null`, `default`, `check`; the primary key is `key`",
-                    ));
-                }
-                columns.push(Column { name, definition, line });
+            let Some((definition, comment)) = read_definition(&mut definitions, &name, problems)
+            else {
+                continue;
+            };
+            if definition.contains([';']) || definition.trim().is_empty() {
+                let problem =
+                    definitions.problem(&name, format!("`{definition}` defines no column"));
+                problems.push(
+                    problem.hint("PostgreSQL's own words, such as `double precision not null`"),
+                );
             }
+            let words = sql_text::identifiers(&definition);
+            if let Some(word) = ["primary", "unique", "deferrable"]
+                .into_iter()
+                .find(|word| words.iter().any(|found| found == word))
+            {
+                let message = format!("`{word}` in the definition of `{name}`");
+                let problem = definitions.problem(&name, message);
+                problems.push(problem.hint(
+                    "accepted: a type, `not null`, `default`, `check`, `references`; the primary key is \
+                     `key`",
+                ));
+            }
+            columns.push(Column { name, definition, comment, line });
         }
     }
     if let Some(key) = &key {
@@ -200,6 +307,14 @@ pub(crate) fn read(
         problems.push(section.problem("window", message).hint(hint));
     }
     let checks = check::read(&mut section, &columns, key.as_deref().unwrap_or_default(), problems);
+    let description = section.optional_string("description", problems);
+    let indexes = read_indexes(
+        &mut section,
+        table.as_deref().unwrap_or_default(),
+        key.as_deref().unwrap_or_default(),
+        &columns,
+        problems,
+    );
     section.finish(problems);
     Some(Model {
         table: table?,
@@ -215,6 +330,8 @@ pub(crate) fn read(
         sql: query.text.trim_end().trim_end_matches(';').to_owned(),
         sql_line: query.first_line,
         columns_line,
+        description,
+        indexes,
     })
 }
 
@@ -252,6 +369,83 @@ fn read_settled(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Optio
         ));
     }
     Some(Condition { sql, line })
+}
+
+/// A column's definition and comment: words, or `{ definition, comment }`.
+fn read_definition(
+    definitions: &mut Section<'_>,
+    name: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, Option<String>)> {
+    if definitions.optional_value(name).is_none_or(|value| value.as_table().is_none()) {
+        return Some((definitions.required_string(name, problems)?, None));
+    }
+    let mut column = definitions.optional_table(name, problems)?;
+    let definition = column.required_string("definition", problems);
+    let comment = column.optional_string("comment", problems);
+    column.finish(problems);
+    Some((definition?, comment))
+}
+
+/// The longest name PostgreSQL keeps.
+const LONGEST_NAME: usize = 63;
+
+fn read_indexes(
+    section: &mut Section<'_>,
+    table: &str,
+    key: &[String],
+    columns: &[Column],
+    problems: &mut Vec<Problem>,
+) -> Vec<Index> {
+    let mut indexes: Vec<Index> = Vec::new();
+    for mut entry in section.tables("indexes", problems) {
+        let named = entry.optional_string("name", problems);
+        let of = entry.required_strings("columns", problems);
+        let unique = entry.optional_bool("unique", problems).unwrap_or(false);
+        let condition = entry.optional_string("where", problems);
+        let line = entry.line_of("columns");
+        let Some(of) = of else {
+            entry.finish(problems);
+            continue;
+        };
+        for name in &of {
+            if !columns.iter().any(|column| column.name == *name) {
+                let message = format!("the index's column `{name}` is not in `[columns]`");
+                let accepted = columns.iter().map(|column| column.name.as_str());
+                problems.push(entry.problem("columns", message).hint(did_you_mean(name, accepted)));
+            }
+        }
+        if unique && !key.iter().all(|name| of.contains(name)) {
+            let message = format!("the unique index on ({}) does not hold the key", of.join(", "));
+            problems.push(entry.problem("unique", message).hint(format!(
+                "which of two rows came first would decide which of them stays: add ({}) to its columns, \
+                 or make them the key",
+                key.join(", ")
+            )));
+        }
+        if condition.as_ref().is_some_and(|condition| condition.contains(';')) {
+            problems.push(entry.problem("where", "`where` holds a `;`").hint("one condition"));
+        }
+        let name = named.clone().unwrap_or_else(|| {
+            let mut name = format!("{table}_{}_idx", of.join("_"));
+            if name.len() > LONGEST_NAME {
+                let hash = crate::digest::sha256_hex(name.as_bytes());
+                // Column names are ASCII, so the cut is between characters.
+                name = format!("{}_{}_idx", &name[..LONGEST_NAME - 13], &hash[..8]);
+            }
+            name
+        });
+        if named.is_some() && !sql_text::is_identifier(&name) {
+            let problem = entry.problem("name", format!("an index cannot be named `{name}`"));
+            problems.push(problem.hint("accepted: a-z, 0-9 and _, at most 63 characters"));
+        } else if indexes.iter().any(|other| other.name == name) {
+            let problem = entry.problem("columns", format!("the index `{name}` is there already"));
+            problems.push(problem.hint("give one of the two another `name`"));
+        }
+        entry.finish(problems);
+        indexes.push(Index { name, columns: of, unique, condition, line });
+    }
+    indexes
 }
 
 /// The one source whose `raw_<source>` the query reads.

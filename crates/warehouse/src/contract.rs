@@ -2,13 +2,22 @@
 //!
 //! In: the plan. Out: tables as the models' `[columns]` say, views as the marts say, and a
 //! [`Failure`] for each file PostgreSQL refuses. Runs before a publish in its own short transaction
-//! with a lock timeout. Deliberately absent: changes of a table that are not additive; they are
-//! refused here and come with `daymark plan` (a later issue).
+//! with a lock timeout. Contract and table are compared as PostgreSQL's catalogs have them: the contract
+//! is made once as a temporary table, so that PostgreSQL itself puts both into the same words, and what
+//! was changed by hand is seen. Deliberately absent: the rows a new column has no values for
+//! (`daymark rebuild`).
+
+mod change;
+mod shape;
 
 use std::collections::BTreeMap;
 
-use daymark_plan::{Column, Mart, Model, Plan, Source, SourceId, Write};
+use daymark_plan::{Column, Index, Mart, Model, Plan, Source, SourceId, Write};
 use tokio_postgres::Transaction;
+
+use change::Comparison;
+pub use change::{Change, Needs};
+use shape::Shape;
 
 use crate::error::{Failure, WarehouseError, db_message};
 use crate::session::Session;
@@ -58,8 +67,40 @@ pub struct Refused {
     pub marts: Vec<Failure>,
 }
 
+/// What may be done to the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Make what needs nothing, and refuse a source whose tables need more: what a run does.
+    Run,
+    /// Change nothing.
+    Show,
+    /// Make everything that was shown.
+    Apply {
+        /// Also what loses values.
+        allow_data_loss: bool,
+    },
+}
+
+/// What the tables need, or had done to them.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// Every difference between a contract and its table.
+    pub changes: Vec<Change>,
+    /// What PostgreSQL refused of the folder.
+    pub refused: Refused,
+}
+
 /// Makes and keeps the folder's tables and views.
 pub async fn ensure(session: &mut Session, plan: &Plan) -> Result<Refused, WarehouseError> {
+    Ok(prepare(session, plan, Mode::Run).await?.refused)
+}
+
+/// Compares the folder's tables with the database's, and does what the mode allows.
+pub async fn prepare(
+    session: &mut Session,
+    plan: &Plan,
+    mode: Mode,
+) -> Result<Prepared, WarehouseError> {
     let schema = session.schema().to_owned();
     let doing = WarehouseError::statement("making the tables");
     let mut transaction = session.client().transaction().await.map_err(&doing)?;
@@ -69,21 +110,26 @@ pub async fn ensure(session: &mut Session, plan: &Plan) -> Result<Refused, Wareh
         .await
         .map_err(&doing)?;
     transaction.batch_execute("set local lock_timeout = '10s'").await.map_err(&doing)?;
-    let mut refused = Refused::default();
+    let mut prepared = Prepared::default();
     for source in &plan.sources {
         let models: Vec<&Model> = plan.models_of(&source.id).collect();
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
-        match ensure_models(&mut savepoint, &schema, source, &models).await? {
+        let changes = &mut prepared.changes;
+        match ensure_models(&mut savepoint, &schema, source, &models, mode, changes).await? {
             Ok(()) => savepoint.commit().await.map_err(&doing)?,
             Err(failure) => {
                 savepoint.rollback().await.map_err(&doing)?;
-                refused.sources.insert(source.id.clone(), failure);
+                prepared.refused.sources.insert(source.id.clone(), failure);
             }
         }
     }
-    ensure_marts(&mut transaction, &schema, &plan.marts, &mut refused.marts).await?;
+    if mode == Mode::Show {
+        transaction.rollback().await.map_err(&doing)?;
+        return Ok(prepared);
+    }
+    ensure_marts(&mut transaction, &schema, &plan.marts, &mut prepared.refused.marts).await?;
     transaction.commit().await.map_err(&doing)?;
-    Ok(refused)
+    Ok(prepared)
 }
 
 /// The statement that makes the temporary table of a source's rows.
@@ -104,20 +150,24 @@ async fn ensure_models(
     schema: &str,
     source: &Source,
     models: &[&Model],
+    mode: Mode,
+    changes: &mut Vec<Change>,
 ) -> Result<Result<(), Failure>, WarehouseError> {
     let doing = WarehouseError::statement("making the tables");
     transaction.batch_execute(&search_path(schema)).await.map_err(&doing)?;
+    let wanted = match wanted_shapes(transaction, models).await? {
+        Ok(wanted) => wanted,
+        Err(failure) => return Ok(Err(failure)),
+    };
     transaction.batch_execute(&create_raw(source)).await.map_err(&doing)?;
-    for model in models {
-        if let Err(failure) = ensure_table(transaction, schema, model).await? {
-            return Ok(Err(failure));
-        }
-        if model.history
-            && let Err(failure) = ensure_history(transaction, schema, model).await?
+    for (model, wanted) in models.iter().zip(&wanted) {
+        let known = known(transaction, model).await?;
+        if let Err(failure) =
+            ensure_table(transaction, schema, model, wanted, known.as_ref(), mode, changes).await?
         {
             return Ok(Err(failure));
         }
-        if let Err(failure) = check_query(transaction, schema, model).await? {
+        if let Err(failure) = check_query(transaction, model, &wanted.table).await? {
             return Ok(Err(failure));
         }
     }
@@ -126,17 +176,154 @@ async fn ensure_models(
     Ok(Ok(()))
 }
 
-/// What the ledger knows of a table.
+/// The shapes a contract makes.
+struct Wanted {
+    table: Shape,
+    history: Option<Shape>,
+}
+
+/// The shapes the contracts of one source make, found out by making them as temporary tables, which are
+/// found first under their names, so that they can refer to each other.
+async fn wanted_shapes(
+    transaction: &mut Transaction<'_>,
+    models: &[&Model],
+) -> Result<Result<Vec<Wanted>, Failure>, WarehouseError> {
+    let doing = WarehouseError::statement("making the contracts' shapes");
+    let scratch = transaction.savepoint("shapes").await.map_err(&doing)?;
+    let mut shapes = Vec::new();
+    let mut failed = None;
+    for model in models {
+        let table = format!("pg_temp.{}", ident(&model.table));
+        if let Err(failure) = make_table(&scratch, model, &table).await? {
+            failed = Some(failure);
+            break;
+        }
+        let mut wanted = Wanted { table: shape::read(&scratch, &table).await?, history: None };
+        if model.history {
+            let history = format!("pg_temp.{}", ident(&model.history_table()));
+            if let Err(failure) = make_history(&scratch, "pg_temp", model).await? {
+                failed = Some(failure);
+                break;
+            }
+            wanted.history = Some(shape::read(&scratch, &history).await?);
+        }
+        shapes.push(wanted);
+    }
+    scratch.rollback().await.map_err(&doing)?;
+    Ok(failed.map_or(Ok(shapes), Err))
+}
+
+/// Makes a table with its indexes and comments.
+async fn make_table(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    table: &str,
+) -> Result<Result<(), Failure>, WarehouseError> {
+    let doing = WarehouseError::statement("making a table");
+    let statement = create_table(model, table);
+    if let Err(error) = transaction.batch_execute(&statement.text).await {
+        // The statement has a column a line, from its second line on.
+        let failure = Failure::of(error, &model.file, &statement.text, "", 0).map_err(&doing)?;
+        let column = failure.line.checked_sub(1).and_then(|index| statement.columns.get(index));
+        let line = column.map_or(model.columns_line, |column| column.line);
+        return Ok(Err(Failure { line, ..failure }));
+    }
+    if let Err(error) = transaction.batch_execute(&comments(model, table)).await {
+        return Err(doing(error));
+    }
+    for index in &model.indexes {
+        let statement = create_index(index, table);
+        if let Err(error) = transaction.batch_execute(&statement).await {
+            let failure = Failure::of(error, &model.file, &statement, "", 0).map_err(&doing)?;
+            return Ok(Err(Failure { line: index.line, ..failure }));
+        }
+    }
+    defer_references(transaction, table).await?;
+    Ok(Ok(()))
+}
+
+/// Has foreign keys asked at the end of a source's part of a publish: the tables of one fetch are written
+/// one after the other.
+async fn defer_references(
+    transaction: &Transaction<'_>,
+    table: &str,
+) -> Result<(), WarehouseError> {
+    let doing = WarehouseError::statement("deferring references");
+    let names = transaction
+        .query(
+            "select conname::text from pg_constraint
+             where conrelid = $1::text::regclass and contype = 'f' and not condeferred",
+            &[&table],
+        )
+        .await
+        .map_err(&doing)?;
+    for row in names {
+        let name = ident(row.get(0));
+        let statement =
+            format!("alter table {table} alter constraint {name} deferrable initially deferred");
+        transaction.batch_execute(&statement).await.map_err(&doing)?;
+    }
+    Ok(())
+}
+
+/// The statements that make an index and mark it as ours.
+fn create_index(index: &Index, table: &str) -> String {
+    let unique = if index.unique { "unique " } else { "" };
+    let columns = list("", index.columns.iter().map(String::as_str));
+    let condition = index.condition.as_ref().map(|text| format!(" where {text}"));
+    let schema = table.rsplit_once('.').map_or("pg_temp", |(schema, _)| schema);
+    let name = ident(&index.name);
+    format!(
+        "create {unique}index {name} on {table} ({columns}){};\n{}",
+        condition.unwrap_or_default(),
+        comment_on(&format!("index {schema}.{name}"), Some(shape::OUR_INDEX)),
+    )
+}
+
+fn comments(model: &Model, table: &str) -> String {
+    let of_table = model.description.iter().map(|text| (format!("table {table}"), text));
+    let of_columns = model.columns.iter().filter_map(|column| {
+        let place = format!("column {table}.{}", ident(&column.name));
+        column.comment.as_ref().map(|text| (place, text))
+    });
+    let statements = of_table.chain(of_columns).map(|(place, text)| comment_on(&place, Some(text)));
+    statements.collect::<Vec<_>>().join(";\n")
+}
+
+fn comment_on(place: &str, text: Option<&str>) -> String {
+    let text = text.map_or("null".to_owned(), |text| format!("'{}'", text.replace('\'', "''")));
+    format!("comment on {place} is {text}")
+}
+
+/// What the ledger knows of a table: what its contract was when it was last applied.
 struct Known {
-    key: Vec<String>,
-    columns: BTreeMap<String, String>,
+    columns: Vec<String>,
     write: String,
 }
 
-async fn ensure_table(
+async fn known(
     transaction: &Transaction<'_>,
+    model: &Model,
+) -> Result<Option<Known>, WarehouseError> {
+    let row = transaction
+        .query_opt(
+            "select column_names, write_mode from daymark.contract where table_name = $1",
+            &[&model.table],
+        )
+        .await
+        .map_err(WarehouseError::statement("reading the contracts"))?;
+    Ok(row.map(|row| Known { columns: row.get(0), write: row.get(1) }))
+}
+
+/// Brings a table and its history to the contract, as far as the mode allows.
+async fn ensure_table(
+    transaction: &mut Transaction<'_>,
     schema: &str,
     model: &Model,
+    wanted: &Wanted,
+    known: Option<&Known>,
+    mode: Mode,
+    changes: &mut Vec<Change>,
 ) -> Result<Result<(), Failure>, WarehouseError> {
     let doing = WarehouseError::statement("reading the contracts");
     let table = qualified(schema, &model.table);
@@ -145,41 +332,32 @@ async fn ensure_table(
         .await
         .map_err(&doing)?
         .get(0);
-    let known = transaction
-        .query_opt(
-            "select key_columns, column_names, column_definitions, write_mode
-             from daymark.contract where table_name = $1",
-            &[&model.table],
-        )
-        .await
-        .map_err(&doing)?
-        .map(|row| Known {
-            key: row.get(0),
-            columns: row
-                .get::<_, Vec<String>>(1)
-                .into_iter()
-                .zip(row.get::<_, Vec<String>>(2))
-                .collect(),
-            write: row.get(3),
-        });
-    let statement = match (exists, known) {
+    match (exists, known) {
         (true, None) => {
             let message = format!("the table `{}` exists and is not daymark's", model.table);
             let hint =
                 "rename that table or the model's; daymark never touches a table it did not make";
             return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
         }
-        (true, Some(known)) => match additions(model, &known) {
-            Ok(added) => {
-                let system = missing(transaction, &table, &extra_columns(model)).await?;
-                if added.is_empty() && system.is_empty() && known.write == model.write.as_str() {
-                    return Ok(Ok(()));
-                }
-                alter_table(&added, &system, &table)
+        (true, Some(known)) => {
+            let needed = compare(transaction, model, &table, &wanted.table, known, false).await?;
+            changes.extend(needed.iter().cloned());
+            if mode != Mode::Show
+                && let Err(failure) =
+                    apply(transaction, schema, model, &table, &needed, mode).await?
+            {
+                return Ok(Err(failure));
             }
-            Err(failure) => return Ok(Err(failure)),
-        },
-        (false, None) => create_table(model, &table),
+        }
+        (false, None) => {
+            let sql = create_table(model, &table).text;
+            changes.push(Change::create(model, &model.table, sql));
+            if mode != Mode::Show
+                && let Err(failure) = make_table(transaction, model, &table).await?
+            {
+                return Ok(Err(failure));
+            }
+        }
         (false, Some(_)) => {
             // Making it anew would show an empty table for days the ledger calls published.
             let message = format!(
@@ -189,18 +367,15 @@ async fn ensure_table(
             let hint = "bring it back from a backup, or give the model a new table name";
             return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
         }
-    };
-    let executed = match statement.text.as_str() {
-        "" => Ok(()),
-        text => transaction.batch_execute(text).await,
-    };
-    if let Err(error) = executed {
-        // The statement has a column a line, from its second line on.
-        let failure = Failure::of(error, &model.file, &statement.text, "", 0)
-            .map_err(WarehouseError::statement("making a table"))?;
-        let column = failure.line.checked_sub(1).and_then(|index| statement.columns.get(index));
-        let line = column.map_or(model.columns_line, |column| column.line);
-        return Ok(Err(Failure { line, ..failure }));
+    }
+    if let Some(shape) = &wanted.history
+        && let Err(failure) =
+            ensure_history(transaction, schema, model, shape, known, mode, changes).await?
+    {
+        return Ok(Err(failure));
+    }
+    if mode == Mode::Show {
+        return Ok(Ok(()));
     }
     let names: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).collect();
     let definitions: Vec<&str> =
@@ -228,13 +403,160 @@ async fn ensure_table(
     Ok(Ok(()))
 }
 
+/// What would bring a table, or a history, to its contract.
+async fn compare(
+    transaction: &mut Transaction<'_>,
+    model: &Model,
+    table: &str,
+    wanted: &Shape,
+    known: &Known,
+    is_history: bool,
+) -> Result<Vec<Change>, WarehouseError> {
+    let doing = WarehouseError::statement("comparing contracts");
+    let found = shape::read(transaction, table).await?;
+    // Whether the data date is part of the primary key cannot change; between the others what a fetch
+    // does to the table changes from the next one on.
+    if known.write != model.write.as_str()
+        && [known.write.as_str(), model.write.as_str()].contains(&Write::Append.as_str())
+    {
+        return Ok((!is_history)
+            .then(|| Change::of_write(model, &known.write))
+            .into_iter()
+            .collect());
+    }
+    let mut savepoint = transaction.savepoint("comparison").await.map_err(&doing)?;
+    let comparison = Comparison {
+        transaction: &mut savepoint,
+        model,
+        table,
+        wanted,
+        found: &found,
+        known: &known.columns,
+        is_history,
+    };
+    let changes = comparison.changes().await?;
+    savepoint.rollback().await.map_err(&doing)?;
+    Ok(changes)
+}
+
+/// Makes the history of a table, or has it follow the table's columns.
+async fn ensure_history(
+    transaction: &mut Transaction<'_>,
+    schema: &str,
+    model: &Model,
+    wanted: &Shape,
+    known: Option<&Known>,
+    mode: Mode,
+    changes: &mut Vec<Change>,
+) -> Result<Result<(), Failure>, WarehouseError> {
+    let name = model.history_table();
+    let table = qualified(schema, &name);
+    let found = transaction
+        .query_one(
+            "select to_regclass($1) is not null, obj_description(to_regclass($1), 'pg_class')",
+            &[&table],
+        )
+        .await
+        .map_err(WarehouseError::statement("reading the contracts"))?;
+    let (exists, comment): (bool, Option<String>) = (found.get(0), found.get(1));
+    if exists && comment.as_deref() != Some(comment_of_history(model).as_str()) {
+        let message = format!("the table `{name}` exists and is not daymark's");
+        let hint =
+            "rename that table or the model's; daymark never touches a table it did not make";
+        return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
+    }
+    let Some(known) = known.filter(|_| exists) else {
+        changes.push(Change::create(model, &name, create_history(schema, model)));
+        if mode == Mode::Show {
+            return Ok(Ok(()));
+        }
+        return make_history(transaction, schema, model).await;
+    };
+    let needed = compare(transaction, model, &table, wanted, known, true).await?;
+    changes.extend(needed.iter().cloned());
+    if mode == Mode::Show {
+        return Ok(Ok(()));
+    }
+    apply(transaction, schema, model, &table, &needed, mode).await
+}
+
+/// The comment that tells a history of ours from a table of its name.
+fn comment_of_history(model: &Model) -> String {
+    format!("daymark's history of {}", model.table)
+}
+
+/// The statements that make the history of a table. The types are the table's own; what a fetch did not
+/// say, of a row that is gone, is null.
+fn create_history(schema: &str, model: &Model) -> String {
+    let table = qualified(schema, &model.history_table());
+    let of_table = qualified(schema, &model.table);
+    let extra = extra_columns(model).into_iter().map(|(name, _)| name);
+    let extra = extra.filter(|name| *name != "_data_date");
+    let own = model.columns.iter().map(|column| column.name.as_str());
+    let columns = list("", own.chain(extra));
+    let system: Vec<String> = HISTORY_COLUMNS
+        .iter()
+        .map(|(name, kind)| format!("add column {} {kind}", ident(name)))
+        .collect();
+    let key = list("", model.key.iter().map(String::as_str));
+    format!(
+        "create table {table} as\nselect {columns}\nfrom {of_table} with no data;\n\
+         alter table {table}\n{},\nadd primary key ({key}, _manifest_key);\n\
+         comment on table {table} is {}",
+        system.join(",\n"),
+        literal(&comment_of_history(model)),
+    )
+}
+
+async fn make_history(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    model: &Model,
+) -> Result<Result<(), Failure>, WarehouseError> {
+    let statement = create_history(schema, model);
+    match transaction.batch_execute(&statement).await {
+        Ok(()) => Ok(Ok(())),
+        Err(error) => {
+            let failure = Failure::of(error, &model.file, &statement, "", 0)
+                .map_err(WarehouseError::statement("making a history"))?;
+            Ok(Err(Failure { line: model.columns_line, ..failure }))
+        }
+    }
+}
+
+/// Makes a model's table and history for a fold in another schema. It has no references: what they refer
+/// to may come with a later fetch, and the fold is only compared.
+pub(crate) async fn make_scratch(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    model: &Model,
+) -> Result<Result<(), Failure>, WarehouseError> {
+    let doing = WarehouseError::statement("making a table to fold into");
+    let table = qualified(schema, &model.table);
+    let create = create_table(model, &table).text;
+    transaction.batch_execute(&create).await.map_err(&doing)?;
+    let references = transaction
+        .query(
+            "select conname::text from pg_constraint
+             where conrelid = $1::text::regclass and contype = 'f'",
+            &[&table],
+        )
+        .await
+        .map_err(&doing)?;
+    for row in references {
+        let drop = format!("alter table {table} drop constraint {}", ident(row.get(0)));
+        transaction.batch_execute(&drop).await.map_err(&doing)?;
+    }
+    if model.history { make_history(transaction, schema, model).await } else { Ok(Ok(())) }
+}
+
 /// A statement that has its first line to itself and then a column a line.
-pub(crate) struct Definition<'m> {
-    pub(crate) text: String,
+struct Definition<'m> {
+    text: String,
     columns: Vec<&'m Column>,
 }
 
-pub(crate) fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> {
+fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> {
     let own = model.columns.iter().map(define);
     let system = SYSTEM_COLUMNS.into_iter().chain(extra_columns(model));
     let system = system.map(|(name, kind)| format!("{} {kind}", ident(name)));
@@ -246,182 +568,66 @@ pub(crate) fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> 
     }
 }
 
-fn alter_table<'m>(added: &[&'m Column], system: &[(&str, &str)], table: &str) -> Definition<'m> {
-    let own = added.iter().map(|column| format!("add column {}", define(column)));
-    let system = system.iter().map(|(name, kind)| format!("add column {} {kind}", ident(name)));
-    let columns: Vec<String> = own.chain(system).collect();
-    let text = match columns.as_slice() {
-        [] => String::new(),
-        columns => format!("alter table {table}\n{}", columns.join(",\n")),
-    };
-    Definition { text, columns: added.to_vec() }
-}
-
-/// Those of some columns that a table lacks.
-async fn missing<'c>(
-    transaction: &Transaction<'_>,
-    table: &str,
-    columns: &[(&'c str, &'c str)],
-) -> Result<Vec<(&'c str, &'c str)>, WarehouseError> {
-    let rows = transaction
-        .query(
-            "select attname::text from pg_attribute
-             where attrelid = $1::text::regclass and attnum > 0 and not attisdropped",
-            &[&table],
-        )
-        .await
-        .map_err(WarehouseError::statement("reading the contracts"))?;
-    let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(columns
-        .iter()
-        .filter(|(name, _)| !found.iter().any(|known| known == name))
-        .copied()
-        .collect())
-}
-
-/// Makes the history of a table, or gives it the columns the table got.
-pub(crate) async fn ensure_history(
-    transaction: &Transaction<'_>,
+/// Makes the changes that the mode allows; one that it does not refuses all.
+async fn apply(
+    transaction: &mut Transaction<'_>,
     schema: &str,
     model: &Model,
+    table: &str,
+    changes: &[Change],
+    mode: Mode,
 ) -> Result<Result<(), Failure>, WarehouseError> {
-    let doing = WarehouseError::statement("making a history");
-    let name = model.history_table();
-    let table = qualified(schema, &name);
-    let ours = format!("daymark's history of {}", model.table);
-    let found = transaction
-        .query_one(
-            "select to_regclass($1) is not null, obj_description(to_regclass($1), 'pg_class')",
-            &[&table],
-        )
-        .await
-        .map_err(&doing)?;
-    let (exists, comment): (bool, Option<String>) = (found.get(0), found.get(1));
-    if exists && comment.as_deref() != Some(ours.as_str()) {
-        let message = format!("the table `{name}` exists and is not daymark's");
-        let hint =
-            "rename that table or the model's; daymark never touches a table it did not make";
-        return Ok(Err(Failure::new(&model.file, 0, message).hint(hint)));
+    let doing = WarehouseError::statement("changing a table");
+    for change in changes {
+        let hint = match (change.needs, mode) {
+            (Needs::OtherRows, _) => "`daymark plan` shows all that the contract changes",
+            (Needs::Apply | Needs::DataLoss, Mode::Run) => {
+                "`daymark plan` shows what that does to the table, `daymark plan --apply` does it"
+            }
+            (Needs::DataLoss, Mode::Apply { allow_data_loss: false }) => {
+                "`daymark plan --apply --allow-data-loss` does it all the same"
+            }
+            _ => continue,
+        };
+        let rows = change.rows.as_ref().map(|rows| format!(": {rows}")).unwrap_or_default();
+        let message = format!("{}{rows}", change.what);
+        return Ok(Err(Failure::new(&change.file, change.line, message).hint(hint)));
     }
-    // The types are the table's own; what a fetch did not say, of a row that is gone, is null.
-    let of_table = qualified(schema, &model.table);
-    let statement = if exists {
-        let types = transaction
-            .query(
-                "select attname::text, format_type(atttypid, atttypmod) from pg_attribute
-                 where attrelid = $1::text::regclass and attnum > 0 and not attisdropped",
-                &[&of_table],
-            )
+    if changes.iter().any(|change| change.moves_views) {
+        let marts = transaction
+            .query("select view_name from daymark.mart order by position desc", &[])
             .await
             .map_err(&doing)?;
-        let types: Vec<(String, String)> =
-            types.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let wanted = |name: &str| {
-            model.columns.iter().any(|column| column.name == name)
-                || extra_columns(model).iter().any(|(extra, _)| *extra == name)
-        };
-        let wanted: Vec<(&str, &str)> = types
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .map(|(name, kind)| (name.as_str(), kind.as_str()))
-            .collect();
-        let lacking = missing(transaction, &table, &wanted).await?;
-        match alter_table(&[], &lacking, &table).text {
-            text if text.is_empty() => return Ok(Ok(())),
-            text => text,
+        for mart in marts {
+            let view = qualified(schema, mart.get(0));
+            if let Err(error) =
+                transaction.batch_execute(&format!("drop view if exists {view}")).await
+            {
+                return Failure::of(error, &model.file, "", "", 0).map(Err).map_err(&doing);
+            }
         }
-    } else {
-        let extra = extra_columns(model).into_iter().map(|(name, _)| name);
-        let extra = extra.filter(|name| *name != "_data_date");
-        let own = model.columns.iter().map(|column| column.name.as_str());
-        let columns = list("", own.chain(extra));
-        let system: Vec<String> = HISTORY_COLUMNS
-            .iter()
-            .map(|(name, kind)| format!("add column {} {kind}", ident(name)))
-            .collect();
-        let key = list("", model.key.iter().map(String::as_str));
-        format!(
-            "create table {table} as select {columns} from {of_table} with no data;
-             alter table {table} {}, add primary key ({key}, _manifest_key);
-             comment on table {table} is {}",
-            system.join(", "),
-            literal(&ours),
-        )
-    };
-    match transaction.batch_execute(&statement).await {
-        Ok(()) => Ok(Ok(())),
-        Err(error) => {
-            let failure = Failure::of(error, &model.file, &statement, "", 0).map_err(&doing)?;
-            Ok(Err(Failure { line: model.columns_line, ..failure }))
+        transaction.execute("delete from daymark.mart", &[]).await.map_err(&doing)?;
+    }
+    for change in changes {
+        if let Err(error) = transaction.batch_execute(&change.sql).await {
+            let failure = Failure::of(error, &change.file, "", "", 0).map_err(&doing)?;
+            return Ok(Err(Failure { line: change.line, ..failure }));
         }
     }
+    defer_references(transaction, table).await?;
+    Ok(Ok(()))
 }
 
 fn define(column: &Column) -> String {
     format!("{} {}", ident(&column.name), column.definition.replace('\n', " "))
 }
 
-/// The columns to add to bring a table to its contract.
-fn additions<'m>(model: &'m Model, known: &Known) -> Result<Vec<&'m Column>, Failure> {
-    let refuse = |line: usize, message: String| {
-        Failure::new(&model.file, line, message).hint(
-            "only new nullable columns are added by themselves; for anything else give the model a new \
-             table name",
-        )
-    };
-    // Whether the data date is part of the primary key cannot change; between the others what a fetch
-    // does to the table changes from the next one on.
-    if known.write != model.write.as_str()
-        && [known.write.as_str(), model.write.as_str()].contains(&"append")
-    {
-        let message =
-            format!("`write` changed from `{}` to `{}`", known.write, model.write.as_str());
-        return Err(refuse(model.columns_line, message));
-    }
-    if known.key != model.key {
-        let message = format!(
-            "the key changed from ({}) to ({})",
-            known.key.join(", "),
-            model.key.join(", ")
-        );
-        return Err(refuse(model.columns_line, message));
-    }
-    for name in known.columns.keys() {
-        if !model.columns.iter().any(|column| column.name == *name) {
-            let message = format!(
-                "the table `{}` has the column `{name}`, which the contract lacks",
-                model.table
-            );
-            return Err(refuse(model.columns_line, message));
-        }
-    }
-    let mut added = Vec::new();
-    for column in &model.columns {
-        match known.columns.get(&column.name) {
-            Some(definition) if *definition == column.definition => {}
-            Some(definition) => {
-                let message = format!(
-                    "the column `{}` changed from `{definition}` to `{}`",
-                    column.name, column.definition
-                );
-                return Err(refuse(column.line, message));
-            }
-            None if column.definition.to_lowercase().contains("not null") => {
-                let message = format!("the new column `{}` is `not null`", column.name);
-                return Err(refuse(column.line, message));
-            }
-            None => added.push(column),
-        }
-    }
-    Ok(added)
-}
-
 /// Has PostgreSQL parse and type the model's query over empty rows, and compares its columns with the
 /// contract's.
 async fn check_query(
     transaction: &Transaction<'_>,
-    schema: &str,
     model: &Model,
+    wanted: &Shape,
 ) -> Result<Result<(), Failure>, WarehouseError> {
     let doing = WarehouseError::statement("preparing a model");
     let prefix = "select * from (";
@@ -466,15 +672,32 @@ async fn check_query(
             return Ok(Err(Failure::new(&model.file, model.sql_line, message).hint(hint)));
         }
     }
-    // An insert types each column against the table's.
-    let table = qualified(schema, &model.table);
-    let columns = list("", contract.iter().copied());
-    let prefix = format!("insert into {table} ({columns}) select {columns} from (");
-    let statement = format!("{prefix}{}\n) as model", model.sql);
-    if let Err(error) = transaction.prepare(&statement).await {
-        return Failure::of(error, &model.file, &statement, &prefix, model.sql_line)
-            .map(Err)
-            .map_err(&doing);
+    for column in &model.columns {
+        let (Some(yielded), Some(wanted)) = (
+            prepared.columns().iter().find(|yielded| yielded.name() == column.name),
+            wanted.column(&column.name),
+        ) else {
+            continue;
+        };
+        let (oid, modifier) = (yielded.type_().oid(), yielded.type_modifier());
+        if fits(oid, modifier, wanted.type_oid, wanted.type_modifier) {
+            continue;
+        }
+        let kind: String = transaction
+            .query_one("select format_type($1, $2)", &[&oid, &modifier])
+            .await
+            .map_err(&doing)?
+            .get(0);
+        let message = format!(
+            "the query yields `{}` as `{kind}`, and the contract has `{}`",
+            column.name, wanted.kind
+        );
+        let hint = format!(
+            "cast it in the query (`...::{}`), where a reader sees what that rounds or cuts, or change the \
+             contract",
+            wanted.kind
+        );
+        return Ok(Err(Failure::new(&model.file, column.line, message).hint(hint)));
     }
     let Some(settled) = &model.settled else { return Ok(Ok(())) };
     let prefix = "select (";
@@ -491,6 +714,33 @@ async fn check_query(
             })
             .map_err(&doing),
     }
+}
+
+/// Whether every value of a query's type is a value of the contract's, as it is (DECISIONS.md, "A cast
+/// that may change a value stands in the query").
+fn fits(oid: u32, modifier: i32, wanted: u32, wanted_modifier: i32) -> bool {
+    use tokio_postgres::types::Type;
+    if wanted_modifier != -1 {
+        return oid == wanted && modifier == wanted_modifier;
+    }
+    if oid == wanted {
+        return true;
+    }
+    let wider: &[(Type, Type)] = &[
+        (Type::INT2, Type::INT4),
+        (Type::INT2, Type::INT8),
+        (Type::INT4, Type::INT8),
+        (Type::INT2, Type::NUMERIC),
+        (Type::INT4, Type::NUMERIC),
+        (Type::INT8, Type::NUMERIC),
+        (Type::INT2, Type::FLOAT8),
+        (Type::INT4, Type::FLOAT8),
+        (Type::FLOAT4, Type::FLOAT8),
+        (Type::VARCHAR, Type::TEXT),
+        (Type::TEXT, Type::VARCHAR),
+        (Type::NAME, Type::TEXT),
+    ];
+    wider.iter().any(|(from, to)| from.oid() == oid && to.oid() == wanted)
 }
 
 /// A mart the ledger knows.

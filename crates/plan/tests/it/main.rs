@@ -210,3 +210,43 @@ fn a_page_knows_its_blocks_and_lines() {
         .collect();
     assert_eq!(kinds, ["Hello *you*.", "```rust\nfn x() {}\n```", "chart at 15", "Bye."]);
 }
+
+#[test]
+fn a_table_refers_to_one_of_its_source_that_only_gets_rows() {
+    let model = |table: &str, more: &str| {
+        MODEL
+            .replace("\"t\"", &format!("\"{table}\""))
+            .replace("[columns]", &format!("{more}[columns]"))
+            .replace("text not null", "text not null references t")
+    };
+    let (child, gone) =
+        (model("child", ""), MODEL.replace("[columns]", "write = \"snapshot\"\n[columns]"));
+    let mut files = good();
+    files.push(("models/child.sql", &child));
+    let folder = folder(&files);
+    let plan = load(folder.path(), &Environment::default()).unwrap();
+    let tables: Vec<&str> = plan.models.iter().map(|model| model.table.as_str()).collect();
+    assert_eq!(tables, ["t", "child"]);
+
+    files[2].1 = &gone;
+    assert_eq!(
+        problems(&files),
+        "models/child.sql:5: `a` references `t`, from which fetches delete rows (`write = \"snapshot\"`)\n    hint: whether \
+         the row it names is still there would depend on which fetch came first: leave `references` out, and join \
+         the tables in a mart\n"
+    );
+    files.remove(2);
+    let none = problems(&files);
+    assert!(
+        none.starts_with("models/child.sql:5: `a` references `t`, which no model makes"),
+        "{none}"
+    );
+    // Each the other, and itself where rows go.
+    let other = MODEL.replace("text not null", "text not null references child");
+    files.push(("models/t.sql", &other));
+    let circle = problems(&files);
+    assert!(
+        circle.contains("tables reference each other in a circle, among `child`, `t`"),
+        "{circle}"
+    );
+}

@@ -26,6 +26,7 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{IsolationLevel, Transaction};
 use uuid::Uuid;
 
@@ -457,6 +458,11 @@ async fn write_source(
     // A deferred constraint speaks up here, where it is this source's and not the commit's.
     match transaction.batch_execute("set constraints all immediate").await {
         Ok(()) => Ok(Ok(written)),
+        // The row it refers to may come with a later fetch: what the tables hold in the end must not
+        // depend on which came first.
+        Err(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => said_of_rows(error)
+            .map(|reason| Err(NotDone::Postponed(reason)))
+            .map_err(WarehouseError::statement("checking the references")),
         Err(error) => said_of_rows(error)
             .map(|reason| Err(NotDone::Failed(reason)))
             .map_err(WarehouseError::statement("checking the constraints")),

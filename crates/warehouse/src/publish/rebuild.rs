@@ -142,12 +142,7 @@ async fn once(
         let transaction = session.client().transaction().await.map_err(&doing)?;
         transaction.batch_execute(&contract::search_path(SCRATCH)).await.map_err(&doing)?;
         for model in plan.models_of(source_id) {
-            let table = qualified(SCRATCH, &model.table);
-            let create = contract::create_table(model, &table).text;
-            transaction.batch_execute(&create).await.map_err(&doing)?;
-            if model.history
-                && let Err(failure) = contract::ensure_history(&transaction, SCRATCH, model).await?
-            {
+            if let Err(failure) = contract::make_scratch(&transaction, SCRATCH, model).await? {
                 return Ok(Err(failure.with_hint()));
             }
         }

@@ -64,7 +64,9 @@ pub(super) async fn create_tables(
         let staged = staged_table(model);
         let table = qualified(&context.schema, &model.table);
         statements.push(format!(
-            "create temporary table {} (like {table} including constraints including generated) on commit drop",
+            // The defaults are for system columns that the model does not need any more.
+            "create temporary table {} (like {table} including constraints including defaults \
+             including generated) on commit drop",
             ident(&format!("staged_{}", model.table)),
         ));
         statements.push(format!(

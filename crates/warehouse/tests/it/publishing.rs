@@ -319,7 +319,7 @@ async fn a_lock_that_is_not_had_in_time_blames_no_fetch(kind: Kind) {
     bench.change("models/price.sql", &wider);
     let second = bench.fetch(2, r#"[{"symbol": "A", "price": 2}]"#);
     let error = bench.try_publish(&bench.warehouse, &[&second]).await.unwrap_err();
-    assert_eq!(error.to_string(), "the database failed while making a table");
+    assert_eq!(error.to_string(), "the database failed while changing a table");
     reader.client().batch_execute("rollback").await.unwrap();
     assert_eq!(bench.publish(&[&second]).await.fetches[&second], FetchResult::Published);
 }
