@@ -6,7 +6,7 @@
 //! they are read and kept, as it does with the rows.
 //!
 //! One publish, told top to bottom: [`publish`] (locks, its number, each source by itself),
-//! [`publish_source`] (which fetches, what became of them), [`write_source`] (stage, check, difference).
+//! `publish_source` (which fetches, what became of them), `write_source` (stage, check, difference).
 
 mod checks;
 mod difference;
