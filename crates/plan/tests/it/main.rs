@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+mod checks;
 mod rows;
 mod sources;
 mod zones;
