@@ -57,7 +57,7 @@ async fn unknown_keys_of_all_files_at_once() {
         hint: did you mean `time_zone`? accepted: `name`, `time_zone`, `schedule`, `raw`, `database`, `dashboard`, `hosts`
       models/weather_daily.sql:1: `key` is missing
       models/weather_daily.sql:3: unknown key `keys`
-        hint: did you mean `key`? accepted: `table`, `write`, `window`, `settled`, `history`, `key`, `columns`, `description`, `indexes`
+        hint: did you mean `key`? accepted: `table`, `write`, `window`, `settled`, `history`, `key`, `columns`, `checks`, `description`, `indexes`
       sources/sp500.toml:3: unknown key `calender`
         hint: did you mean `calendar`? accepted: `id`, `calendar`, `data_date`, `schedule`, `supersede`, `start`, `request`, `auth`, `pagination`, `entity`, `entities`, `incremental`, `window`, `rate`, `retry`, `expect`, `rows`
     ");
