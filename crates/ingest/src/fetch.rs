@@ -42,7 +42,7 @@ const LOOKED_AT_MIB: u32 = 8;
 
 /// How many entities may be on their way for each that is being asked for: the disk syncs what one
 /// brought while the API is asked for another.
-const KEPT_BESIDE_ASKED: usize = 2;
+const KEPT_BESIDE_ASKED: usize = 4;
 
 /// What a fetch is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
