@@ -77,6 +77,11 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Whether the body was too large to be held in memory while it came.
+    pub(crate) fn is_large(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.file().is_some())
+    }
+
     /// What the body is said to be.
     pub(crate) fn content_type(&self) -> Option<&str> {
         self.text(&CONTENT_TYPE)

@@ -38,7 +38,7 @@ pub(crate) const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// How much of the bodies being looked at is held in memory at once, in MiB; a larger body that cannot
 /// be read a piece at a time is looked at alone.
-const LOOKED_AT_MIB: u32 = 8;
+const LOOKED_AT_MIB: u32 = 4;
 
 /// How many entities may be on their way for each that is being asked for: the disk syncs what one
 /// brought while the API is asked for another.
@@ -291,7 +291,9 @@ impl Ingest {
         loop {
             let turn = prepared.asking.acquire().await.ok();
             let asked = self.ask(&client, source, &next, &values, watch).await;
-            drop(turn);
+            // A large body keeps its turn until it is kept: few of them are in memory at once.
+            let is_large = asked.answer.as_ref().is_some_and(Answer::is_large);
+            let _turn = turn.filter(|_| is_large);
             clocks_agree(&source.id, asked.answer.as_ref())?;
             scrubber.add_all(&asked.scrubber);
             collected.attempts(pager.number(), asked.attempts);

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 /// A body larger than this goes to a file, as much at a time.
-const IN_MEMORY: usize = 128 << 10;
+const IN_MEMORY: usize = 64 << 10;
 
 /// How much of the beginning is kept at hand.
 const START: usize = 64;

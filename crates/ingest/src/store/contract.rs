@@ -505,7 +505,7 @@ async fn a_disk_that_runs_full_loses_no_manifest_and_no_object() {
     let good = fetch(&store, &source).await.unwrap();
     api.only(
         "/x",
-        Reply::json(format!("{{\"rows\":[{{\"a\":\"{}\"}}],\"next\":null}}", "x".repeat(120_000))),
+        Reply::json(format!("{{\"rows\":[{{\"a\":\"{}\"}}],\"next\":null}}", "x".repeat(60_000))),
     );
     let error = fetch(&store, &source).await.unwrap_err();
     let said = daymark_plan::one_line(&error);
