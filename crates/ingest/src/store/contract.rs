@@ -503,17 +503,25 @@ async fn a_disk_that_runs_full_loses_no_manifest_and_no_object() {
     let store = RawStore::open(&RawUrl::File(folder.path().join("raw-store"))).unwrap();
     let (api, source) = two_pages().await;
     let good = fetch(&store, &source).await.unwrap();
-    api.only(
-        "/x",
-        Reply::json(format!("{{\"rows\":[{{\"a\":\"{}\"}}],\"next\":null}}", "x".repeat(60_000))),
-    );
+    let large = |letters: usize| {
+        let body = format!("{{\"rows\":[{{\"a\":\"{}\"}}],\"next\":null}}", "x".repeat(letters));
+        api.only("/x", Reply::json(body));
+    };
+    // A body that does not even fit while it comes is told in a manifest, which does.
+    large(120_000);
+    let unheld = fetch(&store, &source).await.unwrap().manifest;
+    // One that came has no room to be kept.
+    large(60_000);
     let error = fetch(&store, &source).await.unwrap_err();
     let said = daymark_plan::one_line(&error);
     let report = audit(&store, None, &|_, _| {}).await.unwrap();
     let manifest = store.manifest(&good.key).await.unwrap();
     assert!(mount(&["umount", "-l"]).unwrap().success());
+    let reason = unheld.reason.unwrap_or_default();
+    assert!(reason.contains("put aside") && reason.contains("No space left"), "{reason}");
+    assert_eq!(unheld.error_kind, Some(crate::error::ErrorKind::Storage));
     assert!(said.contains("No space left"), "{said}");
-    assert!(report.is_sound() && report.manifests == 1, "{report:?}");
+    assert!(report.is_sound() && report.manifests == 2, "{report:?}");
     assert_eq!(manifest, good);
 }
 
