@@ -1,0 +1,180 @@
+//! The command line, and its help.
+//!
+//! In: arguments. Out: one struct per command, in the file of what it is about. Deliberately absent: what the
+//! commands do.
+
+mod checks;
+mod pipeline;
+mod raw;
+mod schedule;
+mod sources;
+mod tables;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use checks::{
+    Quarantine, QuarantineCommand, QuarantineDay, QuarantineRelease, Rejects, RejectsCommand,
+    RejectsFilter,
+};
+pub(crate) use pipeline::{Demo, Doctor, Init, Run, Status, Up, Validate};
+pub(crate) use raw::{Raw, RawCommand, RawDiff, RawLs, RawShow, RawSync, RawVerify, RawVersions};
+pub(crate) use schedule::{Schedule, ScheduleNext};
+pub(crate) use sources::{Cursor, CursorCommand, CursorSet, CursorShow, Fetch, Infer, Preview};
+pub(crate) use tables::{PlanArguments, Rebuild, Restatements, Sql, Why};
+
+/// Runs a daily data pipeline and keeps a ledger of its days.
+///
+/// A pipeline is a folder of text files: sources (REST APIs), models and marts (SQL), dashboards
+/// (Markdown). Every morning daymark fetches the sources, keeps every response, turns them into rows,
+/// and publishes them to PostgreSQL in one transaction. Start with `daymark demo`, or with
+/// `daymark init DIR` and then `daymark run --pipeline DIR`.
+///
+/// Exit codes: 0 done; 1 the run failed; 2 bad usage or a bad pipeline folder.
+#[derive(Debug, Parser)]
+#[command(name = "daymark", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Log what happens inside, to standard error (twice: in detail). `RUST_LOG` overrides it.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the reference pipeline (weather and the S&P 500) into a new folder
+    ///
+    /// Writes the reference pipeline: daymark.toml, sources/, models/, marts/ and dashboards/. Its state
+    /// (embedded database, raw responses) will live in DIR/.daymark/. A folder that is not empty is
+    /// refused.
+    Init(Init),
+    /// Check a pipeline folder and report all of its problems
+    ///
+    /// Reads every file of the pipeline folder and reports ALL problems at once, each with its file and
+    /// line, what was found and what is accepted. Nothing is fetched and no database is opened, so
+    /// SQL is not judged here: PostgreSQL does that at the next run, with file and line.
+    Validate(Validate),
+    /// Fetch and publish once, now
+    ///
+    /// One run now: every source is fetched, its response is kept in the raw store, and its rows are
+    /// published. It always fetches and publishes, on any day of the week and also when the day is
+    /// published already. Sources are independent: one that fails does not stop the others, and the exit
+    /// code is then 1. Responses that an earlier run left unpublished are published too.
+    Run(Run),
+    /// Run the schedule and the dashboard until Ctrl-C
+    ///
+    /// The schedule and the dashboard in one process. Times missed while it was stopped become one
+    /// catch-up run. Ctrl-C (or SIGTERM) stops it after the step in flight; a second Ctrl-C at once.
+    Up(Up),
+    /// Show the last days of every source and the next scheduled time
+    ///
+    /// The last days of every source with their states, why a day failed, and the next scheduled time.
+    /// Works while `daymark up` runs.
+    Status(Status),
+    /// Ask the warehouse a read-only question
+    ///
+    /// Runs one query in a read-only transaction, on the curated tables, the marts and the ledger
+    /// (schema `daymark`). Works while `daymark up` runs.
+    Sql(Sql),
+    /// Find out what is wrong with this machine, and what to do
+    ///
+    /// Tries everything a run needs: the pipeline folder, the clock (against the APIs' and the bucket's),
+    /// zone data, the raw store (writes, reads and lists an object of its own), credentials, the sources'
+    /// secrets, the database, disk space and the dashboard's port. Each line is OK, WARN or FAIL with what to
+    /// do; what is broken does not keep the rest from being looked at. Exit code 1 when a line is FAIL.
+    /// Nothing is fetched or published; secrets are not shown.
+    Doctor(Doctor),
+    /// Write a first `[rows]` section from recorded responses
+    ///
+    /// Reads responses of one source, as `curl` saves them, and prints `[expect]` and `[rows]` for
+    /// sources/ID.toml: the layout, the place of the rows, and fields with types that every value of every
+    /// file fits. Give several files, errors among them: what some lack becomes optional, and what tells
+    /// errors from data becomes `expect.absent`. The result reads the very files without setting a row
+    /// aside; a remark names each that it does not read.
+    Infer(Infer),
+    /// Show what sources changed of what they had said before
+    ///
+    /// Every final value that a source changed after it was published, every row it took back and every
+    /// row that returned, with the old and the new value and the manifests of both fetches. What is not
+    /// final yet (`settled` of the model) is not told.
+    Restatements(Restatements),
+    /// Make the tables anew from the raw store, or compare them with it
+    ///
+    /// Publishes what is new in the raw store, then folds all published fetches again in a schema of
+    /// their own and applies the difference in one transaction: readers never see less. With --verify
+    /// nothing is changed, and the exit code is 1 when a table is not what the raw store gives.
+    Rebuild(Rebuild),
+    /// Show what the contracts would change in the database, and change it with --apply
+    ///
+    /// Compares the models' contracts with the tables as PostgreSQL has them, and prints the DDL, the rows
+    /// it touches and what it needs. New nullable columns, new indexes, wider types, dropped `not null` and
+    /// comments are made by the next run; everything else needs `--apply`, and what loses values
+    /// `--allow-data-loss` too. A table that daymark did not make is never touched.
+    Plan(PlanArguments),
+    /// Tell where a published row came from, down to the bytes the API sent
+    ///
+    /// Walks the way back from a row of a curated table: the publish that wrote it (when, by which run and
+    /// program, from which files), the fetch that said it (request, status, attempts), the archived response
+    /// (its bytes are hashed again and compared), and for each value the place in that response it was
+    /// taken from. Then what readers had been shown before.
+    Why(Why),
+    /// Show the rows that were set aside, and why
+    ///
+    /// A row that does not fit the types of its source is set aside by extraction, one that a `reject` check
+    /// finds by the publish; the rest is published. `list` counts them by day, `show` shows the newest,
+    /// `export` writes all. Of extraction's each fetch keeps the first hundred, and counts all.
+    Rejects(Rejects),
+    /// Show the days that a check holds back, and release them
+    ///
+    /// A fetch in which a `block` check finds rows is not published: its day is quarantined. `list` names
+    /// the days, `show` the rows and the SQL that found them. `release` publishes such a day after all; who
+    /// did it and why is kept in the raw store beside the fetch, and a rebuild obeys it.
+    Quarantine(Quarantine),
+    /// Run the reference pipeline on generated data, without a network, and show its dashboard
+    ///
+    /// Writes the reference pipeline into a folder, starts a small API on a loopback port that answers
+    /// like Open-Meteo and the Yahoo chart API with generated numbers, runs the pipeline for the last 60
+    /// mornings, and shows the dashboard. One of the mornings finds the API broken and another gets an
+    /// error in place of data, so that the ledger has something to tell.
+    Demo(Demo),
+    /// Ask a source once and show what came of it; nothing is stored
+    ///
+    /// The first look at a source, while its file is being written. One request is sent, and nothing is
+    /// stored: what was asked (secrets are ***), status, timing and headers, the shape of the answer as
+    /// paths that can be copied into the file, every expectation with what was found, the first rows as
+    /// they would be stored, the rows that would be set aside and why, the next page and the cursor.
+    /// All of it is shown of an answer that would be refused as well; the exit code is then 1.
+    Preview(Preview),
+    /// Fetch a source into the raw store, without a database
+    ///
+    /// The first half of a run: the source is asked, and the answer is kept in the raw store with its
+    /// manifest, accepted or refused. No database is opened; the next run publishes what was accepted.
+    /// The exit code is 1 when anything was refused.
+    Fetch(Fetch),
+    /// Look into the raw store: list, show, compare, verify and copy what was received
+    ///
+    /// Every answer that any source ever gave is in the raw store, with a manifest that says how it was
+    /// asked for and what became of it. These commands look into it, on a folder (`file:`) as in a
+    /// bucket (`s3://`). None needs a database, and none but `sync` writes.
+    Raw(Raw),
+    /// Show or set how far an incremental source has been read
+    ///
+    /// An incremental source is asked for what is new since its cursor, which stands in the manifest of
+    /// the fetch that moved it. `show` says where it is and why; `set` puts it elsewhere.
+    Cursor(Cursor),
+    /// Show when a schedule fires
+    #[command(subcommand)]
+    Schedule(Schedule),
+}
+
+/// Where the pipeline is.
+#[derive(Debug, Args)]
+pub(crate) struct Folder {
+    /// The pipeline folder (the one that holds daymark.toml)
+    #[arg(long = "pipeline", value_name = "DIR", default_value = ".", env = "DAYMARK_PIPELINE")]
+    pub(crate) path: PathBuf,
+}
