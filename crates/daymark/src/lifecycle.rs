@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use daymark_plan::{Clock, Plan};
+use daymark_warehouse::Reader;
 use daymark_web::Dashboard;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands;
 use crate::failure::Failure;
 use crate::output;
 use crate::run::Runner;
@@ -42,7 +42,7 @@ pub(crate) async fn dashboard(
     clock: Clock,
     generated: bool,
 ) -> Result<Dashboard, Failure> {
-    let reader = commands::reader(plan, runner.warehouse().await?.clone(), clock.clone());
+    let reader = Reader::new(runner.warehouse().await?.clone(), clock.clone());
     let zone = plan.settings.zone.clone();
     let today = Arc::new(move || clock.now().to_zoned(zone.clone()).date());
     Ok(Dashboard { plan: Arc::clone(plan), reader, today, generated })

@@ -44,6 +44,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(arguments) => commands::run::run(&arguments).await,
         Command::Up(arguments) => commands::up::up(&arguments).await,
         Command::Status(arguments) => commands::status::status(&arguments).await,
+        Command::Days(arguments) => commands::days::days(&arguments).await,
+        Command::Runs(arguments) => commands::runs::runs(&arguments).await,
         Command::Sql(arguments) => commands::sql::sql(&arguments).await,
         Command::Restatements(arguments) => commands::restatements::restatements(&arguments).await,
         Command::Rebuild(arguments) => commands::rebuild::rebuild(&arguments).await,

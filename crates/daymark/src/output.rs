@@ -97,6 +97,11 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// An instant on the clock of a zone, to the minute.
+pub(crate) fn local(at: jiff::Timestamp, zone: &jiff::tz::TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
+}
+
 /// `1 row`, `2 rows`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }

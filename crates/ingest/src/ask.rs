@@ -74,16 +74,20 @@ impl Ingest {
                 let progress = |bytes, announced| watch(FetchEvent::Received { bytes, announced });
                 client::send(client, &outgoing, request, &self.clock, &self.store, &progress).await
             };
+            let sent_at = Instant::now();
             let sent = tokio::time::timeout(limit, sending).await.unwrap_or_else(|_| {
                 let message = format!("no whole answer within {}", seconds(limit));
                 Err(Failure::new(ErrorKind::Timeout, message))
             });
-            let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            let millis = |long: Duration| u64::try_from(long.as_millis()).unwrap_or(u64::MAX);
+            let received = |answer: &Answer| answer.body.as_ref().map(|body| body.len());
             let mut attempt = Attempt {
                 page: 1,
                 number,
                 at,
-                waited_ms,
+                waited_ms: millis(waited),
+                duration_ms: Some(millis(sent_at.elapsed())),
+                bytes: None,
                 status: None,
                 error_kind: None,
                 message: None,
@@ -91,6 +95,7 @@ impl Ingest {
             let failure = match sent {
                 Ok(answer) => {
                     attempt.status = Some(answer.status.as_u16());
+                    attempt.bytes = received(&answer);
                     attempts.push(attempt);
                     if let Some(token) = &token {
                         scrubber.hide(token);
@@ -104,6 +109,7 @@ impl Ingest {
             }
             let message = scrubber.scrub(&failure.message);
             attempt.status = failure.answer.as_ref().map(|answer| answer.status.as_u16());
+            attempt.bytes = failure.answer.as_deref().and_then(received);
             attempt.error_kind = Some(failure.kind);
             attempt.message = Some(message.clone());
             let unauthorized = attempt.status == Some(401);

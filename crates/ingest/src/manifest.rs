@@ -111,6 +111,12 @@ pub struct Attempt {
     pub at: Timestamp,
     /// How long was waited before it, in milliseconds.
     pub waited_ms: u64,
+    /// How long it took, from sending to the answer's last byte or the failure, in milliseconds.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+    /// The bytes of the answer's body, after content decoding; none of one that did not come whole.
+    #[serde(default)]
+    pub bytes: Option<u64>,
     /// The status answered; none when there was no answer.
     pub status: Option<u16>,
     /// What kind of failure it was; none for a success.

@@ -2,7 +2,7 @@
 //!
 //! In: a civil date. Out: whether the calendar has data on it, and its session's open and close as
 //! instants, holidays and half days included. Deliberately absent: clocks, schedules and the rule
-//! that turns an instant into a data date (`daymark::schedule`).
+//! that turns an instant into a data date (`data_date`), reading a file of dates (`calendar_file`).
 //!
 //! The exchanges' days come from the `exchange-hours` crate, compiled in from the exchanges' own
 //! calendar pages: no file, no network. Its instants are chrono's; chrono stays in this file.
@@ -23,38 +23,71 @@ impl Calendar {
     ///
     /// A date the exchange has not published a calendar for (NYSE: before 2010 and after 2028) is
     /// judged by its ordinary week, Monday to Friday for NYSE: a day too many is a visible gap in
-    /// the ledger, a day too few would be silence.
-    pub fn has_data_on(self, date: Date) -> bool {
+    /// the ledger, a day too few would be silence. So is one outside of a file that is all there is.
+    pub fn has_data_on(&self, date: Date) -> bool {
         match self {
             Self::Daily => true,
             Self::Weekdays => is_weekday(date),
-            Self::Exchange(exchange) => holds_session(exchange, date),
+            Self::Exchange(exchange) => holds_session(*exchange, date),
+            Self::Listed(list) => match &list.base {
+                _ if list.open.contains(&date) => true,
+                _ if list.closed.contains(&date) => false,
+                Some(base) => base.has_data_on(date),
+                None => !self.covers(date) && is_weekday(date),
+            },
         }
     }
 
     /// Whether the calendar is complete for this date, holidays and half days included, rather than
     /// answered from an ordinary week.
-    pub fn covers(self, date: Date) -> bool {
+    pub fn covers(&self, date: Date) -> bool {
         match self {
             Self::Daily | Self::Weekdays => true,
             Self::Exchange(exchange) => to_chrono(date)
-                .is_some_and(|day| ExchangeCalendar::new(exchange).coverage().is_complete_on(day)),
+                .is_some_and(|day| ExchangeCalendar::new(*exchange).coverage().is_complete_on(day)),
+            Self::Listed(list) => match &list.base {
+                _ if list.open.contains(&date) || list.closed.contains(&date) => true,
+                Some(base) => base.covers(date),
+                None => {
+                    list.open.first().is_some_and(|first| *first <= date)
+                        && list.open.last().is_some_and(|last| date <= *last)
+                }
+            },
         }
+    }
+
+    /// What is not known of the days from `from` to `to`, in a sentence; none when all are covered.
+    pub fn gap(&self, from: Date, to: Date) -> Option<String> {
+        let days = || from.series(jiff::Span::new().days(1)).take_while(|date| *date <= to);
+        let first = days().find(|date| !self.covers(*date))?;
+        let after = days().skip_while(|date| *date < first).find(|date| self.covers(*date));
+        let until = match after.and_then(|date| date.yesterday().ok()) {
+            Some(last) => format!("from {first} to {last}"),
+            None => format!("from {first} on"),
+        };
+        Some(format!(
+            "the calendar `{self}` does not know the days {until}: holidays are not known there, and every \
+             day of an ordinary week counts"
+        ))
     }
 
     /// When the regular session of this date is over; 13:00 instead of 16:00 on a half day of NYSE.
     /// `None` without a session, and for `daily` and `weekdays`, which have no sessions.
-    pub fn session_close(self, date: Date) -> Option<Timestamp> {
+    pub fn session_close(&self, date: Date) -> Option<Timestamp> {
         self.session(date).map(|(_open, close)| close)
     }
 
     /// Open and close of the regular session of this date; the first open and the last close where
     /// an exchange pauses for lunch. The few minutes of auction some exchanges hold after it (Tokyo
-    /// 15:25 to 15:30) are not counted. `None` as for [`Calendar::session_close`].
-    pub fn session(self, date: Date) -> Option<(Timestamp, Timestamp)> {
+    /// 15:25 to 15:30) are not counted. `None` as for [`Calendar::session_close`], and on a day that only a
+    /// file calls open: such a day is over when it ends.
+    pub fn session(&self, date: Date) -> Option<(Timestamp, Timestamp)> {
         match self {
             Self::Daily | Self::Weekdays => None,
-            Self::Exchange(exchange) => session_of(exchange, date),
+            Self::Exchange(exchange) => session_of(*exchange, date),
+            Self::Listed(list) => {
+                list.base.as_ref().filter(|_| self.has_data_on(date))?.session(date)
+            }
         }
     }
 }
@@ -236,6 +269,77 @@ mod tests {
                 assert!(session.is_none_or(|(open, close)| open < close), "{exchange} {day}");
             }
         }
+    }
+
+    /// A calendar's file in TOML.
+    fn listed(text: &str) -> Calendar {
+        let mut problems = Vec::new();
+        let list = crate::calendar_file::read("calendars/own.toml", text, &mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+        Calendar::Listed(std::sync::Arc::new(list.unwrap()))
+    }
+
+    #[test]
+    fn an_unscheduled_closing_is_one_line_on_top_of_an_exchange() {
+        let own = listed("base = \"nyse\"\nclosed = [2026-11-24]\nopen = [\"2026-11-28\"]\n");
+        let (closed, saturday) = (date(2026, 11, 24), date(2026, 11, 28));
+        assert!(nyse().has_data_on(closed) && !own.has_data_on(closed));
+        assert_eq!(own.session(closed), None);
+        assert!(!nyse().has_data_on(saturday) && own.has_data_on(saturday));
+        // Nobody told its hours.
+        assert_eq!(own.session(saturday), None);
+        // All else is the exchange's: the half day, and what it does not know.
+        assert_eq!(own.session(date(2026, 11, 27)), nyse().session(date(2026, 11, 27)));
+        assert!(!own.has_data_on(date(2026, 11, 26)));
+        assert!(own.covers(closed) && !own.covers(date(2040, 12, 25)));
+    }
+
+    #[test]
+    fn a_plain_list_of_days_is_all_there_is_and_weekdays_beyond_it() {
+        let mut problems = Vec::new();
+        let text = "# employment reports\n2026-10-02\n2026-11-06  # a Friday\n\n2026-12-04\n";
+        let list = crate::calendar_file::read("calendars/reports.txt", text, &mut problems);
+        let own = Calendar::Listed(std::sync::Arc::new(list.unwrap()));
+        assert!(own.has_data_on(date(2026, 11, 6)) && !own.has_data_on(date(2026, 11, 9)));
+        assert!(!own.covers(date(2026, 12, 5)) && own.has_data_on(date(2026, 12, 7)));
+        insta::assert_snapshot!(own.gap(date(2026, 11, 30), date(2027, 1, 31)).unwrap(),
+            @"the calendar `calendars/reports.txt` does not know the days from 2026-12-05 on: holidays are not known there, and every day of an ordinary week counts");
+        insta::assert_snapshot!(own.gap(date(2026, 9, 29), date(2026, 12, 1)).unwrap(),
+            @"the calendar `calendars/reports.txt` does not know the days from 2026-09-29 to 2026-10-01: holidays are not known there, and every day of an ordinary week counts");
+        assert_eq!(own.gap(date(2026, 10, 2), date(2026, 12, 4)), None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_of_dates_is_told_with_its_line() {
+        let told = |file: &str, text: &str| {
+            let mut problems = Vec::new();
+            assert!(crate::calendar_file::read(file, text, &mut problems).is_none());
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            told.join("\n")
+        };
+        let all = [
+            told("a.txt", "2026-02-30\n2026-03-01\n2026-03-01\n"),
+            told("b.toml", "closed = [\"2026-03-01\"]\n"),
+            told("c.toml", "base = \"nyze\"\nopen = [\"soon\"]\nshut = []\n"),
+            told("d.toml", "base = \"nyse\"\nopen = [2026-03-01]\nclosed = [2026-03-01]\n"),
+            told("e.txt", "# nothing\n"),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        a.txt:1: `2026-02-30` is no date
+            hint: one date YYYY-MM-DD on a line; `#` starts a remark
+        a.txt:3: 2026-03-01 stands here twice
+        b.toml:1: `closed` stands without `base`
+            hint: add `base = "nyse"`, `"weekdays"` or `"daily"`
+        c.toml:1: `base` is `nyze`
+            hint: did you mean `nyse`? accepted: `daily`, `weekdays`, or an exchange's code such as `nyse`
+        c.toml:2: `open` has `soon`
+            hint: accepted: dates YYYY-MM-DD
+        c.toml:3: unknown key `shut`
+            hint: accepted: `base`, `closed`, `open`
+        d.toml:2: 2026-03-01 is both `open` and `closed`
+        e.txt: the calendar has no day
+            hint: give days with data, or `base` and what differs from it
+        "#);
     }
 
     #[test]

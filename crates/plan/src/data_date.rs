@@ -13,6 +13,8 @@ use crate::schedule::{Calendar, DataDateRule};
 /// How many days back a session is looked for. The longest closures of exchanges are a week or two
 /// (Chinese New Year); after a month the calendar is not an exchange's.
 const LONGEST_CLOSURE: usize = 31;
+/// The same for a file of dates, which may be of a thing that happens once a year.
+const LONGEST_PAUSE: usize = 400;
 
 /// The data date of a fire at `at`; `zone` is the pipeline's.
 ///
@@ -21,22 +23,28 @@ const LONGEST_CLOSURE: usize = 31;
 /// - [`DataDateRule::PreviousSession`]: the last day of the calendar that is over at the instant. Of
 ///   an exchange, its last session whose close is not after the instant, by the exchange's own clock,
 ///   half days included: at 14:00 on the Friday after Thanksgiving that Friday is over, at 14:00 on
-///   other Fridays it is not. Of `daily` and `weekdays`, the last such day before the instant's civil
-///   day in `zone`.
-pub fn data_date(rule: DataDateRule, calendar: Calendar, zone: &TimeZone, at: Timestamp) -> Date {
+///   other Fridays it is not. A day without hours of its own, as those of `daily` and `weekdays`, is over
+///   when the instant's civil day in `zone` is a later one.
+pub fn data_date(rule: DataDateRule, calendar: &Calendar, zone: &TimeZone, at: Timestamp) -> Date {
     let today = zone.to_datetime(at).date();
-    match (rule, calendar) {
-        (DataDateRule::RunDay, _) => today,
-        (DataDateRule::RunDayOffset(days), _) => today.saturating_add(jiff::Span::new().days(days)),
-        (DataDateRule::PreviousSession, Calendar::Daily) => before(today, |_| true),
-        (DataDateRule::PreviousSession, Calendar::Weekdays) => before(today, is_weekday),
-        (DataDateRule::PreviousSession, Calendar::Exchange(_)) => {
+    match rule {
+        DataDateRule::RunDay => today,
+        DataDateRule::RunDayOffset(days) => today.saturating_add(jiff::Span::new().days(days)),
+        DataDateRule::PreviousSession => {
+            let longest = match calendar {
+                Calendar::Daily | Calendar::Weekdays | Calendar::Exchange(_) => LONGEST_CLOSURE,
+                Calendar::Listed(_) => LONGEST_PAUSE,
+            };
             // East of UTC the exchange's day can be the one after UTC's.
             let latest =
                 TimeZone::UTC.to_datetime(at).date().saturating_add(jiff::Span::new().days(2));
+            let is_over = |day: &Date| match calendar.session_close(*day) {
+                Some(close) => close <= at,
+                None => *day < today && calendar.has_data_on(*day),
+            };
             backwards(latest)
-                .take(LONGEST_CLOSURE)
-                .find(|day| calendar.session_close(*day).is_some_and(|close| close <= at))
+                .take(longest)
+                .find(is_over)
                 .unwrap_or_else(|| before(today, is_weekday))
         }
     }
@@ -65,7 +73,7 @@ mod tests {
         let zone = TimeZone::get("America/New_York").unwrap();
         let wall: jiff::civil::DateTime = wall.parse().unwrap();
         let at = zone.to_timestamp(wall).unwrap();
-        data_date(rule, Calendar::parse(calendar).unwrap(), &zone, at).to_string()
+        data_date(rule, &Calendar::parse(calendar).unwrap(), &zone, at).to_string()
     }
 
     fn previous(calendar: &str, wall: &str) -> String {
@@ -101,6 +109,34 @@ mod tests {
         ] {
             assert_eq!(previous("nyse", wall), day, "{wall}");
         }
+    }
+
+    #[test]
+    fn an_unscheduled_closing_is_skipped_over() {
+        let text = "base = \"nyse\"\nclosed = [\"2026-11-24\"]\nopen = [\"2026-11-28\"]\n";
+        let list = crate::calendar_file::read("c.toml", text, &mut Vec::new()).unwrap();
+        let calendar = Calendar::Listed(std::sync::Arc::new(list));
+        let zone = TimeZone::get("America/New_York").unwrap();
+        for (wall, day) in [
+            ("2026-11-25T08:00", "2026-11-23"), // Tuesday was closed
+            ("2026-11-26T08:00", "2026-11-25"), // Thanksgiving: Wednesday
+            ("2026-11-28T23:59", "2026-11-27"), // a Saturday that is open is over when it ends
+            ("2026-11-29T00:00", "2026-11-28"),
+        ] {
+            let wall: jiff::civil::DateTime = wall.parse().unwrap();
+            let at = zone.to_timestamp(wall).unwrap();
+            let found = data_date(DataDateRule::PreviousSession, &calendar, &zone, at);
+            assert_eq!(found.to_string(), day, "{wall}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_days_may_have_long_pauses() {
+        let list = crate::calendar_file::read("c.txt", "2026-01-15\n2027-01-14\n", &mut Vec::new());
+        let calendar = Calendar::Listed(std::sync::Arc::new(list.unwrap()));
+        let at = "2027-01-10T13:00:00Z".parse().unwrap();
+        let found = data_date(DataDateRule::PreviousSession, &calendar, &TimeZone::UTC, at);
+        assert_eq!(found.to_string(), "2026-01-15");
     }
 
     #[test]

@@ -10,8 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
+use crate::day::DayRules;
 use crate::digest::hex;
 use crate::mart::{self, Mart};
 use crate::model::{self, Model};
@@ -95,6 +97,27 @@ impl Plan {
     /// When a source is fetched: at its own times if it has any, else at the pipeline's.
     pub fn schedule_of<'p>(&'p self, source: &'p Source) -> &'p Schedule {
         source.schedule.as_ref().unwrap_or(&self.settings.schedule)
+    }
+
+    /// What decides when a source's days are to be there.
+    pub fn day_rules<'p>(&'p self, source: &'p Source) -> DayRules<'p> {
+        DayRules {
+            source_id: &source.id,
+            schedule: self.schedule_of(source),
+            data_date: source.data_date,
+            calendar: &source.calendar,
+            deadline: source.deadline,
+            zone: &self.settings.zone,
+        }
+    }
+
+    /// Where the sources' calendars do not reach in a range of days, from each source's first day on.
+    pub fn calendar_gaps(&self, from: Date, to: Date) -> Vec<String> {
+        let gaps = self.sources.iter().filter_map(|source| {
+            let from = source.start.map_or(from, |start| start.max(from));
+            Some(format!("{}: {}", source.file, source.calendar.gap(from, to)?))
+        });
+        gaps.collect()
     }
 
     /// The first instant after `after` at which a source is fetched; `None` if none ever is again.

@@ -7,10 +7,12 @@
 //! configuration or an environment variable.
 
 mod calendar;
+mod calendar_file;
 mod cause;
 mod check;
 mod clock;
 mod data_date;
+mod day;
 mod digest;
 mod finding;
 mod folder;
@@ -29,10 +31,12 @@ mod source;
 mod sql_text;
 mod zone_data;
 
+pub use calendar_file::DayList;
 pub use cause::{causes, one_line};
 pub use check::{Check, Literal, Reads, Rule, Severity};
 pub use clock::Clock;
 pub use data_date::data_date;
+pub use day::{DayFacts, DayRules, DayState, Deadline, DeadlineBy, Expected, Reached, Standing};
 pub use digest::{hex, sha256_hex};
 pub use finding::{Finding, Verdict};
 pub use folder::{Environment, Plan, WholeParts, load, read_source, whole_parts};

@@ -274,6 +274,30 @@ impl<'t> Section<'t> {
         Some(strings)
     }
 
+    /// The texts of a list of dates, which TOML can also write without quotes, each with its line; may be absent.
+    pub(crate) fn optional_dates(
+        &mut self,
+        key: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<(String, usize)> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let words = "a list of dates, such as [\"2027-01-04\"]";
+        let Some(items) = value.get_ref().as_array() else {
+            problems.push(self.wrong_type(key, words, value.get_ref()));
+            return Vec::new();
+        };
+        let mut dates = Vec::new();
+        for item in items {
+            let line = self.text.line(item.span().start);
+            match item.get_ref() {
+                DeValue::String(text) => dates.push((text.to_string(), line)),
+                DeValue::Datetime(date) => dates.push((date.to_string(), line)),
+                other => problems.push(self.wrong_type(key, words, other)),
+            }
+        }
+        dates
+    }
+
     /// The values of a table of strings, numbers and booleans, as text, in file order.
     pub(crate) fn optional_texts(
         &mut self,

@@ -1,63 +1,21 @@
 //! The days of every source, with their states.
 //!
-//! In: what the ledger recorded, calendar and clock. Out: a [`Day`] for each data date. States that
-//! depend on calendar and clock are worked out here, at read time, so that a dead scheduler still turns
-//! a day missing. A day of a source with entities is published when all of them are. Deliberately
-//! absent: writing anything.
+//! In: what the ledger recorded, calendar and clock. Out: a [`Day`] for each data date. States are worked out
+//! here, at read time ([`daymark_plan::DayRules::standing`]), so that a dead scheduler still turns a day late. A
+//! day of a source with entities is published when all of them are. Deliberately absent: writing anything.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use daymark_plan::{EntityId, Plan, Source, SourceId};
+use daymark_plan::{DayFacts, DayState, EntityId, Expected, Plan, Reached, SourceId, Standing};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio_postgres::GenericClient;
+use uuid::Uuid;
 
 use crate::error::WarehouseError;
 
 /// How many entities a day's reason tells of.
 const TOLD: usize = 3;
-
-/// The state of a day (DESIGN.md section 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DayState {
-    /// Its time has not come yet.
-    Expected,
-    /// Received, not published.
-    Fetched,
-    /// Published.
-    Published,
-    /// Every attempt failed.
-    Failed,
-    /// Its deadline passed.
-    Late,
-    /// Its time came and went without an attempt.
-    Missing,
-    /// A check holds it back.
-    Quarantined,
-    /// Its source has no data on it.
-    Holiday,
-    /// A person decided to leave it out.
-    Skipped,
-}
-
-impl DayState {
-    /// The state's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expected => "expected",
-            Self::Fetched => "fetched",
-            Self::Published => "published",
-            Self::Failed => "failed",
-            Self::Late => "late",
-            Self::Missing => "missing",
-            Self::Quarantined => "quarantined",
-            Self::Holiday => "holiday",
-            Self::Skipped => "skipped",
-        }
-    }
-}
 
 /// One day of a source.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -70,11 +28,19 @@ pub struct Day {
     pub reason: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
-    /// The last attempt's outcome, when there was one: `published`, `failed` or
+    /// By when it is to be published; none when nothing is expected of it.
+    pub deadline: Option<Timestamp>,
+    /// The last attempt's outcome, when there was one: `published`, `fetched`, `failed` or
     /// `quarantined`.
     pub last_outcome: Option<String>,
+    /// When that was.
+    pub last_at: Option<Timestamp>,
     /// Attempts to publish it so far; of a source with entities the most that one of them needed.
     pub attempts: u32,
+    /// The run of the last attempt.
+    pub run: Option<Uuid>,
+    /// The newest publish it is in; of a source with entities the newest of theirs.
+    pub publish: Option<i64>,
     /// Its entities, in the order of the folder; none for a source without.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entities: Vec<EntityDay>,
@@ -89,8 +55,14 @@ pub struct EntityDay {
     pub state: DayState,
     /// Why it is in that state, when there is something to say.
     pub reason: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
     /// The last attempt's outcome, when there was one.
     pub last_outcome: Option<String>,
+    /// The run of the last attempt.
+    pub run: Option<Uuid>,
+    /// The newest publish it is in.
+    pub publish: Option<i64>,
 }
 
 /// The days of a source, in order.
@@ -102,39 +74,26 @@ pub struct SourceDays {
     pub days: Vec<Day>,
 }
 
-/// Whether a source's day was to be attempted by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// The schedule never fires for it.
-    Never,
-    /// Its time has not come.
-    NotYet,
-    /// Its time has come.
-    Now,
-}
-
-/// Tells whether a source's day was to be attempted by now.
-pub type DueDays = Arc<dyn Fn(&Source, Date) -> Due + Send + Sync>;
-
 /// What the ledger has of one entity's part of a day; `""` is the entity of a source without.
+#[derive(Debug, Default, Clone)]
 struct Recorded {
-    state: DayState,
-    reason: Option<String>,
-    since: Option<Timestamp>,
+    facts: DayFacts,
     last_outcome: Option<String>,
     attempts: u32,
+    run: Option<Uuid>,
+    publish: Option<i64>,
 }
 
 /// Rows of the ledger by source, date and entity.
 type Known = BTreeMap<(String, Date), BTreeMap<String, Recorded>>;
 
-/// The days of every source in a range. `due` tells which days were to be attempted by now.
+/// The days of every source in a range, as they stand at `now`.
 pub(crate) async fn days(
     client: &impl GenericClient,
     plan: &Plan,
     from: Date,
     to: Date,
-    due: &(dyn Fn(&Source, Date) -> Due + Send + Sync),
+    now: Timestamp,
 ) -> Result<Vec<SourceDays>, WarehouseError> {
     let doing = WarehouseError::statement("reading the days");
     let first_days: BTreeMap<(String, String), Date> = client
@@ -147,33 +106,10 @@ pub(crate) async fn days(
         .iter()
         .map(|row| ((row.get(0), row.get(1)), row.get(2)))
         .collect();
-    let rows = client
-        .query(
-            "select source_id, data_date, entity, state, coalesce(reason, last_reason), since,
-                    last_outcome, attempts
-             from daymark.day where data_date between $1 and $2",
-            &[&from, &to],
-        )
-        .await
-        .map_err(&doing)?;
-    let mut known = Known::new();
-    for row in rows {
-        let state = match row.get(3) {
-            "published" => DayState::Published,
-            "quarantined" => DayState::Quarantined,
-            _ => DayState::Failed,
-        };
-        let recorded = Recorded {
-            state,
-            reason: row.get(4),
-            since: row.get(5),
-            last_outcome: row.get(6),
-            attempts: u32::try_from(row.get::<_, i32>(7)).unwrap_or(0),
-        };
-        known.entry((row.get(0), row.get(1))).or_default().insert(row.get(2), recorded);
-    }
+    let mut known = recorded(client, from, to).await?;
     let mut sources = Vec::new();
     for source in &plan.sources {
+        let rules = plan.day_rules(source);
         let id = source.id.as_str().to_owned();
         let first_of = |entity: &str| first_days.get(&(id.clone(), entity.to_owned())).copied();
         let entities: Vec<(&EntityId, Option<Date>)> = source
@@ -187,17 +123,21 @@ pub(crate) async fn days(
         let mut days = Vec::new();
         let mut date = first.map_or(to, |first| first.max(from));
         while date <= to {
-            let recorded = known.remove(&(id.clone(), date)).unwrap_or_default();
-            // A source without any attempt and without a start owes nothing yet.
-            let due = || if first.is_none() { Due::NotYet } else { due(source, date) };
-            days.push(
-                if entities.is_empty() {
-                    of_one(recorded).map(|day| Day { date, ..day })
-                } else {
-                    of_entities(source, date, &entities, recorded, &due)
-                }
-                .unwrap_or_else(|| unattempted(source, date, due())),
-            );
+            let mut recorded = known.remove(&(id.clone(), date)).unwrap_or_default();
+            let expected = rules.expected(date);
+            let of_source = recorded.remove("").unwrap_or_default();
+            let stands = |recorded: &Recorded| {
+                let mut facts = recorded.facts.clone();
+                // A source without any attempt and without a start owes nothing yet.
+                facts.is_before_start = first.is_none();
+                rules.standing(expected, &facts, now)
+            };
+            let mut day = of_entities(&entities, date, recorded, &of_source, &stands)
+                .unwrap_or_else(|| of_one(date, of_source, &stands));
+            if let Expected::By { late, .. } = expected {
+                day.deadline = Some(late);
+            }
+            days.push(day);
             let Ok(next) = date.tomorrow() else { break };
             date = next;
         }
@@ -206,62 +146,138 @@ pub(crate) async fn days(
     Ok(sources)
 }
 
-/// The day of a source without entities; none without an attempt.
-fn of_one(mut recorded: BTreeMap<String, Recorded>) -> Option<Day> {
-    let Recorded { state, reason, since, last_outcome, attempts } = recorded.remove("")?;
-    let date = Date::ZERO;
-    Some(Day { date, state, reason, since, last_outcome, attempts, entities: Vec::new() })
+/// What the ledger has of the days in a range.
+async fn recorded(
+    client: &impl GenericClient,
+    from: Date,
+    to: Date,
+) -> Result<Known, WarehouseError> {
+    let doing = WarehouseError::statement("reading the days");
+    let rows = client
+        .query(
+            "select source_id, data_date, entity, state, coalesce(day.reason, last_reason), since,
+                    last_outcome, last_at, coalesce(attempts, 0), run_id, publish_id, skip.at, skip.reason
+             from daymark.day full join daymark.skip using (source_id, data_date, entity)
+             where data_date between $1 and $2",
+            &[&from, &to],
+        )
+        .await
+        .map_err(&doing)?;
+    let mut known = Known::new();
+    for row in rows {
+        let reached = row.get::<_, Option<&str>>(3).map(|state| {
+            let reached = match state {
+                "published" => Reached::Published,
+                "quarantined" => Reached::Quarantined,
+                "fetched" => Reached::Fetched,
+                _ => Reached::Failed,
+            };
+            (reached, row.get(5), row.get(4))
+        });
+        let skipped = row.get::<_, Option<Timestamp>>(11).map(|at| (at, row.get(12)));
+        let facts = DayFacts { reached, last_at: row.get(7), skipped, is_before_start: false };
+        let recorded = Recorded {
+            facts,
+            last_outcome: row.get(6),
+            attempts: u32::try_from(row.get::<_, i32>(8)).unwrap_or(0),
+            run: row.get(9),
+            publish: row.get(10),
+        };
+        known.entry((row.get(0), row.get(1))).or_default().insert(row.get(2), recorded);
+    }
+    Ok(known)
 }
 
-/// The day of a source with entities; none when none of them was attempted. An entity owes the days
-/// from the first one it was ever fetched for on, like a source.
+/// The day of a source without entities, or of one of whose entities nothing is known.
+fn of_one(date: Date, recorded: Recorded, stands: &dyn Fn(&Recorded) -> Standing) -> Day {
+    let Standing { state, since, reason } = stands(&recorded);
+    Day {
+        date,
+        state,
+        reason,
+        since,
+        deadline: None,
+        last_outcome: recorded.last_outcome,
+        last_at: recorded.facts.last_at,
+        attempts: recorded.attempts,
+        run: recorded.run,
+        publish: recorded.publish,
+        entities: Vec::new(),
+    }
+}
+
+/// The day of a source with entities; none when nothing is known of any of them. An entity owes the days
+/// from the first one it was ever fetched for on, like a source. What was left out as a whole day is left out of
+/// each of its entities.
 fn of_entities(
-    source: &Source,
-    date: Date,
     entities: &[(&EntityId, Option<Date>)],
+    date: Date,
     mut recorded: BTreeMap<String, Recorded>,
-    due: &dyn Fn() -> Due,
+    of_source: &Recorded,
+    stands: &dyn Fn(&Recorded) -> Standing,
 ) -> Option<Day> {
     let mut parts = Vec::new();
-    let mut since = None;
-    let mut attempts = 0;
-    let mut attempted = false;
+    let mut day = of_one(date, Recorded::default(), stands);
+    (day.since, day.reason) = (None, None);
+    let mut is_known = false;
     for (entity, first) in entities {
-        let entity = (*entity).clone();
-        if let Some(found) = recorded.remove(entity.as_str()) {
-            attempted = true;
-            since = since.max(found.since);
-            attempts = attempts.max(found.attempts);
-            let Recorded { state, reason, last_outcome, .. } = found;
-            parts.push(EntityDay { entity, state, reason, last_outcome });
-        } else if first.is_some_and(|first| first <= date) {
-            let Day { state, reason, .. } = unattempted(source, date, due());
-            parts.push(EntityDay { entity, state, reason, last_outcome: None });
+        let found = recorded.remove(entity.as_str());
+        let is_owed = first.is_some_and(|first| first <= date);
+        if found.is_none() && !is_owed {
+            continue;
         }
+        is_known |= found.is_some();
+        let mut found = found.unwrap_or_default();
+        found.facts.skipped = found.facts.skipped.or_else(|| of_source.facts.skipped.clone());
+        let Standing { state, since, reason } = stands(&found);
+        day.last_at = day.last_at.max(found.facts.last_at);
+        day.attempts = day.attempts.max(found.attempts);
+        day.run = day.run.max(found.run);
+        day.publish = day.publish.max(found.publish);
+        let Recorded { last_outcome, run, publish, .. } = found;
+        let entity = (*entity).clone();
+        parts.push(EntityDay { entity, state, reason, since, last_outcome, run, publish });
     }
-    if !attempted {
+    if !is_known {
         return None;
     }
-    let state = [DayState::Failed, DayState::Quarantined, DayState::Missing]
-        .into_iter()
-        .find(|state| parts.iter().any(|part| part.state == *state))
-        .unwrap_or(DayState::Published);
+    day.state = worst(&parts);
+    let of_state = parts.iter().filter(|part| part.state == day.state);
+    day.since = of_state.filter_map(|part| part.since).max();
     let last = |word: &str| parts.iter().any(|part| part.last_outcome.as_deref() == Some(word));
-    let worst = ["failed", "quarantined"].into_iter().find(|word| last(word));
-    let last_outcome = Some(worst.unwrap_or("published").to_owned());
-    let reason = told(&parts);
-    Some(Day { date, state, reason, since, last_outcome, attempts, entities: parts })
+    let outcomes = ["failed", "quarantined", "fetched", "published"];
+    day.last_outcome = outcomes.into_iter().find(|word| last(word)).map(str::to_owned);
+    day.reason = told(&parts);
+    day.entities = parts;
+    Some(day)
+}
+
+/// The state of a day by those of its entities: what is most in need of a look, and `published` only when
+/// nothing of it is open.
+fn worst(parts: &[EntityDay]) -> DayState {
+    [
+        DayState::Failed,
+        DayState::Quarantined,
+        DayState::Missing,
+        DayState::Late,
+        DayState::Fetched,
+        DayState::Expected,
+        DayState::Published,
+        DayState::Skipped,
+    ]
+    .into_iter()
+    .find(|state| parts.iter().any(|part| part.state == *state))
+    .unwrap_or(DayState::Holiday)
 }
 
 /// What is wrong with how many entities, the first of them by name.
 fn told(parts: &[EntityDay]) -> Option<String> {
-    let wrong: Vec<&EntityDay> = parts
-        .iter()
-        .filter(|part| {
-            part.state != DayState::Published
-                || part.last_outcome.as_deref().is_some_and(|word| word != "published")
-        })
-        .collect();
+    let is_well = |part: &&EntityDay| {
+        let last = part.last_outcome.as_deref();
+        matches!(part.state, DayState::Published | DayState::Expected | DayState::Holiday)
+            && last.is_none_or(|word| word == "published")
+    };
+    let wrong: Vec<&EntityDay> = parts.iter().filter(|part| !is_well(part)).collect();
     let first: Vec<String> = wrong
         .iter()
         .take(TOLD)
@@ -274,19 +290,4 @@ fn told(parts: &[EntityDay]) -> Option<String> {
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     let (count, of) = (wrong.len(), parts.len());
     (count > 0).then(|| format!("{count} of {of} entities: {}{more}", first.join("; ")))
-}
-
-fn unattempted(source: &Source, date: Date, due: Due) -> Day {
-    let has_data = source.calendar.has_data_on(date);
-    let (state, reason) = match due {
-        _ if !has_data => (DayState::Holiday, None),
-        Due::Never => {
-            (DayState::Holiday, Some("the schedule does not fire for this day".to_owned()))
-        }
-        Due::NotYet => (DayState::Expected, None),
-        Due::Now => {
-            (DayState::Missing, Some("its time came and no attempt is recorded".to_owned()))
-        }
-    };
-    Day { date, state, reason, since: None, last_outcome: None, attempts: 0, entities: Vec::new() }
 }

@@ -1,7 +1,9 @@
-//! The ledger: runs, steps, and the attempts of every day.
+//! The ledger: runs with their steps (`runs`), and the attempts of every day.
 //!
 //! In: what a run does outside of a publish. Out: rows of schema `daymark`. Deliberately absent: what
-//! changes with a publish (`publish::record`); reading the days (`days`).
+//! changes with a publish (`publish::record`); reading the days (`days`) and the runs (`history`).
+
+mod runs;
 
 use std::collections::BTreeSet;
 
@@ -15,47 +17,36 @@ use crate::error::WarehouseError;
 use crate::publish::FetchResult;
 use crate::session::Session;
 
-/// Why a run was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunKind {
-    /// By a person.
-    Manual,
-    /// By the schedule, on time.
-    Scheduled,
-    /// By the schedule, for fires that were missed.
-    CatchUp,
-    /// By a person: nothing is fetched, the tables are made from the raw store.
-    Rebuild,
+pub use crate::holder::OpenRun;
+pub use runs::{
+    IngestOutcome, Ingested, Interrupted, LogLine, RequestAttempt, RunKind, Step, StepKey, beat,
+    close_interrupted, end_ingest, fail_run, finish_run, keep_log, keep_requests, start_ingest,
+    start_run,
+};
+
+/// What an attempt on a day came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DayOutcome {
+    Published,
+    /// A check holds it back.
+    Quarantined,
+    /// Received and accepted, not published yet.
+    Fetched,
+    Failed,
 }
 
-impl RunKind {
+impl DayOutcome {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Manual => "manual",
-            Self::Scheduled => "scheduled",
-            Self::CatchUp => "catch_up",
-            Self::Rebuild => "rebuild",
+            Self::Published => "published",
+            Self::Quarantined => "quarantined",
+            Self::Fetched => "fetched",
+            Self::Failed => "failed",
         }
     }
 }
 
-/// What a run did for one source.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// The source.
-    pub source_id: SourceId,
-    /// The day.
-    pub data_date: Date,
-    /// The entity.
-    pub entity: Option<EntityId>,
-    /// `published`, `failed`, `quarantined` or `skipped`.
-    pub outcome: &'static str,
-    /// Why, when it is not `published`.
-    pub reason: Option<String>,
-}
-
-/// An attempt to publish a day; without a publish id it failed, or was held back.
+/// An attempt on a day.
 pub(crate) struct Attempt<'a> {
     pub(crate) source_id: &'a SourceId,
     pub(crate) data_date: Date,
@@ -64,95 +55,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) at: Timestamp,
     pub(crate) reason: Option<&'a str>,
     pub(crate) publish_id: Option<i64>,
-    /// Whether a check holds it back.
-    pub(crate) is_quarantined: bool,
-}
-
-/// Opens a run.
-pub async fn start_run(
-    session: &mut Session,
-    run_id: Uuid,
-    kind: RunKind,
-    scheduled_at: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<(), WarehouseError> {
-    session
-        .client()
-        .execute(
-            "insert into daymark.run (run_id, kind, scheduled_at, started_at, program_version)
-             values ($1, $2, $3, $4, $5)",
-            &[&run_id, &kind.as_str(), &scheduled_at, &now, &env!("CARGO_PKG_VERSION")],
-        )
-        .await
-        .map_err(WarehouseError::statement("opening a run"))?;
-    Ok(())
-}
-
-/// Closes a run with its steps. A scheduled run also moves the mark of the last fire, so that it is
-/// not caught up again.
-pub async fn finish_run(
-    session: &mut Session,
-    run_id: Uuid,
-    steps: &[Step],
-    now: Timestamp,
-) -> Result<(), WarehouseError> {
-    let doing = WarehouseError::statement("closing a run");
-    let transaction = session.client().transaction().await.map_err(&doing)?;
-    for step in steps {
-        transaction
-            .execute(
-                "insert into daymark.step (run_id, source_id, data_date, entity, outcome, reason, at)
-                 values ($1, $2, $3, $4, $5, $6, $7)
-                 on conflict (run_id, source_id, data_date, entity) do nothing",
-                &[
-                    &run_id,
-                    &step.source_id.as_str(),
-                    &step.data_date,
-                    &step.entity.as_ref().map_or("", EntityId::as_str),
-                    &step.outcome,
-                    &step.reason,
-                    &now,
-                ],
-            )
-            .await
-            .map_err(&doing)?;
-    }
-    let failed = steps.iter().any(|step| ["failed", "quarantined"].contains(&step.outcome));
-    let outcome = if failed { "failed" } else { "succeeded" };
-    transaction
-        .execute(
-            "update daymark.run set finished_at = $2, outcome = $3 where run_id = $1",
-            &[&run_id, &now, &outcome],
-        )
-        .await
-        .map_err(&doing)?;
-    transaction
-        .execute(
-            "update daymark.pipeline
-             set last_fired_at = greatest(last_fired_at, (select scheduled_at from daymark.run where run_id = $1))",
-            &[&run_id],
-        )
-        .await
-        .map_err(&doing)?;
-    transaction.commit().await.map_err(&doing)
-}
-
-/// Closes a run whose publish failed as a whole. The mark of the last fire stays where it is, so that
-/// a scheduler tries the fire again.
-pub async fn fail_run(
-    session: &mut Session,
-    run_id: Uuid,
-    now: Timestamp,
-) -> Result<(), WarehouseError> {
-    session
-        .client()
-        .execute(
-            "update daymark.run set finished_at = $2, outcome = 'failed' where run_id = $1",
-            &[&run_id, &now],
-        )
-        .await
-        .map_err(WarehouseError::statement("closing a run"))?;
-    Ok(())
+    pub(crate) outcome: DayOutcome,
 }
 
 /// What the ledger says became of a fetch, if it has taken note of it.
@@ -194,48 +97,45 @@ pub async fn fail_day(
         at: now,
         reason: Some(reason),
         publish_id: None,
-        is_quarantined: false,
+        outcome: DayOutcome::Failed,
     };
     record_attempt(session.client(), &attempt).await
 }
 
 /// Writes an attempt into its day: the state is the best outcome reached, `published` before `quarantined`
-/// before `failed`.
+/// before the later of `fetched` and `failed`. A fetch is no attempt of its own, its publish is; and it says
+/// nothing of a day that is published.
 pub(crate) async fn record_attempt(
     client: &impl GenericClient,
     attempt: &Attempt<'_>,
 ) -> Result<(), WarehouseError> {
-    let outcome = match (attempt.publish_id, attempt.is_quarantined) {
-        (Some(_), _) => "published",
-        (None, true) => "quarantined",
-        (None, false) => "failed",
-    };
     client
         .execute(
             "insert into daymark.day as day
                  (source_id, data_date, entity, state, since, reason, last_outcome, last_reason, last_at,
                   attempts, run_id, publish_id)
-             values ($1, $2, $8, $3, $4, $5, $3, $5, $4, 1, $6, $7)
+             values ($1, $2, $8, $3, $4, $5, $3, $5, $4, case $3 when 'fetched' then 0 else 1 end, $6, $7)
              on conflict (source_id, data_date, entity) do update
              set state = case when day.state = 'published'
-                                or (day.state, excluded.state) = ('quarantined', 'failed') then day.state
-                              else excluded.state end,
+                                or (day.state = 'quarantined' and excluded.state in ('failed', 'fetched'))
+                              then day.state else excluded.state end,
                  since = case when day.state in ('published', excluded.state)
-                                or (day.state, excluded.state) = ('quarantined', 'failed') then day.since
-                              else excluded.since end,
+                                or (day.state = 'quarantined' and excluded.state in ('failed', 'fetched'))
+                              then day.since else excluded.since end,
                  reason = case when 'published' in (day.state, excluded.state) then null
-                               when (day.state, excluded.state) = ('quarantined', 'failed') then day.reason
-                               else excluded.reason end,
+                               when day.state = 'quarantined' and excluded.state in ('failed', 'fetched')
+                               then day.reason else excluded.reason end,
                  last_outcome = excluded.last_outcome,
                  last_reason = excluded.last_reason,
                  last_at = excluded.last_at,
-                 attempts = day.attempts + 1,
+                 attempts = day.attempts + case excluded.state when 'fetched' then 0 else 1 end,
                  run_id = excluded.run_id,
-                 publish_id = coalesce(excluded.publish_id, day.publish_id)",
+                 publish_id = coalesce(excluded.publish_id, day.publish_id)
+             where not (day.state = 'published' and excluded.state = 'fetched')",
             &[
                 &attempt.source_id.as_str(),
                 &attempt.data_date,
-                &outcome,
+                &attempt.outcome.as_str(),
                 &attempt.at,
                 &attempt.reason,
                 &attempt.run_id,
@@ -469,5 +369,73 @@ pub async fn set_last_fired(session: &mut Session, at: Timestamp) -> Result<(), 
         .execute("update daymark.pipeline set last_fired_at = greatest(last_fired_at, $1)", &[&at])
         .await
         .map_err(WarehouseError::statement("marking the last fire"))?;
+    Ok(())
+}
+
+/// Why a day is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipKind {
+    /// Its fire was missed, and the schedule does not make up for it.
+    Missed,
+    /// Its fire was missed, or its day failed, longer ago than is made up for.
+    TooOld,
+    /// A person gave it up.
+    Discarded,
+}
+
+impl SkipKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Missed => "missed",
+            Self::TooOld => "too_old",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// A day that is left out.
+#[derive(Debug, Clone)]
+pub struct Skip<'s> {
+    /// The source.
+    pub source_id: &'s SourceId,
+    /// The day.
+    pub data_date: Date,
+    /// The entity; none for the whole day.
+    pub entity: Option<&'s EntityId>,
+    /// Why.
+    pub kind: SkipKind,
+    /// Who said so, when it was a person.
+    pub by_whom: Option<&'s str>,
+    /// In words.
+    pub reason: &'s str,
+}
+
+/// Leaves a day out: it is `skipped` until it is published or attempted again. In a transaction of the
+/// caller's, where what is decided and what follows from it belong together.
+pub async fn skip_day(
+    client: &impl GenericClient,
+    skip: &Skip<'_>,
+    now: Timestamp,
+) -> Result<(), WarehouseError> {
+    client
+        .execute(
+            "insert into daymark.skip (source_id, data_date, entity, at, kind, by_whom, reason)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (source_id, data_date, entity) do update
+             set at = excluded.at, kind = excluded.kind, by_whom = excluded.by_whom,
+                 reason = excluded.reason",
+            &[
+                &skip.source_id.as_str(),
+                &skip.data_date,
+                &skip.entity.map_or("", EntityId::as_str),
+                &now,
+                &skip.kind.as_str(),
+                &skip.by_whom,
+                &skip.reason,
+            ],
+        )
+        .await
+        .map_err(WarehouseError::statement("leaving a day out"))?;
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use daymark_plan::Plan;
+use daymark_plan::{Clock, Plan};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use tokio_postgres::{Row, Transaction};
 
 use crate::as_of;
 use crate::contract::search_path;
-use crate::days::{self, DueDays, SourceDays};
+use crate::days::{self, SourceDays};
 use crate::error::{WarehouseError, db_message};
 use crate::result::{ColumnKind, ResultColumn, ResultTable};
 use crate::session::Warehouse;
@@ -29,7 +29,7 @@ pub(crate) const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '30s'"
 #[derive(Clone)]
 pub struct Reader {
     pub(crate) warehouse: Warehouse,
-    due: DueDays,
+    clock: Clock,
 }
 
 impl std::fmt::Debug for Reader {
@@ -109,9 +109,9 @@ pub struct Warning {
 }
 
 impl Reader {
-    /// A reader of a warehouse. `due` tells which days were to be attempted by now.
-    pub fn new(warehouse: Warehouse, due: DueDays) -> Self {
-        Self { warehouse, due }
+    /// A reader of a warehouse. By the clock days come to be late.
+    pub fn new(warehouse: Warehouse, clock: Clock) -> Self {
+        Self { warehouse, clock }
     }
 
     /// Runs queries in one read-only transaction, so that all see the same publish; one result each,
@@ -272,7 +272,8 @@ impl Reader {
             .collect())
     }
 
-    /// The days of every source from `from` to `to`, both included.
+    /// The days of every source from `from`, or from its first if that is later, to `to`, both included, as they
+    /// stand now.
     pub async fn days(
         &self,
         plan: &Plan,
@@ -280,7 +281,7 @@ impl Reader {
         to: Date,
     ) -> Result<Vec<SourceDays>, WarehouseError> {
         let mut session = self.warehouse.session("reading the ledger").await?;
-        days::days(session.client(), plan, from, to, self.due.as_ref()).await
+        days::days(session.client(), plan, from, to, self.clock.now()).await
     }
 
     /// The newest publish, if there is one.

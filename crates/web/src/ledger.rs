@@ -8,7 +8,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use daymark_warehouse::{Day, DayState, LastPublish, SourceDays, Warning};
+use daymark_warehouse::{Day, DayState, LastPublish, Run, RunFilter, SourceDays, Warning};
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
@@ -23,17 +23,19 @@ use crate::range::{self, DateRange};
 const DEFAULT_DAYS: u32 = 60;
 /// The most days one grid shows.
 const MOST_DAYS: u32 = 400;
+/// The newest runs shown.
+const RUNS: u32 = 10;
 
 /// Every state, in the order of the legend: its mark in a cell, and what it means.
 const STATES: [(DayState, &str, &str); 9] = [
     (DayState::Published, "", "its rows are what readers see"),
     (DayState::Fetched, "↓", "received, not published yet"),
-    (DayState::Expected, "", "its time has not come"),
+    (DayState::Expected, "", "its deadline has not passed"),
     (DayState::Holiday, "·", "its source has no data on this day"),
-    (DayState::Skipped, "–", "left out by a person"),
-    (DayState::Late, "!", "past its deadline"),
-    (DayState::Failed, "×", "every attempt failed"),
-    (DayState::Missing, "?", "its time went by without an attempt"),
+    (DayState::Skipped, "–", "left out, by the schedule’s rules or by a person"),
+    (DayState::Late, "!", "not published by its deadline"),
+    (DayState::Failed, "×", "the last attempt failed"),
+    (DayState::Missing, "?", "long past its deadline, without an attempt"),
     (DayState::Quarantined, "‖", "held back by a check"),
 ];
 
@@ -60,6 +62,19 @@ struct LedgerView {
     refused_marts: Vec<Vec<Piece>>,
     /// What `warn` checks found, newest day first.
     warnings: Vec<Vec<Piece>>,
+    /// Days that a calendar does not know.
+    unknown: Vec<Vec<Piece>>,
+    /// The newest runs, newest first.
+    runs: Vec<RunItem>,
+}
+
+/// A run.
+struct RunItem {
+    mark: &'static str,
+    started: String,
+    words: String,
+    reason: Option<Vec<Piece>>,
+    details: Vec<String>,
 }
 
 /// A link to a grid of another length.
@@ -136,6 +151,11 @@ async fn show(dashboard: &Dashboard, pairs: &[(String, String)]) -> Result<Respo
     let mut view = view(dashboard, &sources, published, range, days, today);
     let warnings = dashboard.reader.warnings(range.from, range.to).await?;
     view.warnings = warnings.iter().rev().map(|warning| pieces(&warned(warning))).collect();
+    let gaps = dashboard.plan.calendar_gaps(range.from, range.to);
+    view.unknown = gaps.iter().map(|gap| pieces(gap)).collect();
+    let runs = dashboard.reader.runs(RunFilter { failed: false, last: RUNS }).await?;
+    let zone = &dashboard.plan.settings.zone;
+    view.runs = runs.iter().map(|run| run_item(run, zone)).collect();
     view.refused_marts = refused_marts.iter().map(|reason| pieces(reason)).collect();
     html(&view)
 }
@@ -193,11 +213,13 @@ fn view(
         later: (range.to < today).then(|| address(ahead, days)),
         months: months(&dates),
         heads: dates.iter().map(|date| head(*date)).collect(),
-        rows: sources.iter().map(|source| row(source, &dates)).collect(),
+        rows: sources.iter().map(|source| row(source, &dates, zone)).collect(),
         legend: legend(sources),
         concerns: concerns(sources, zone),
         refused_marts: Vec::new(),
         warnings: Vec::new(),
+        unknown: Vec::new(),
+        runs: Vec::new(),
     }
 }
 
@@ -222,7 +244,7 @@ fn head(date: Date) -> Head {
     Head { words: with_weekday(date), shown: monday.then(|| date.day()), monday }
 }
 
-fn row(source: &SourceDays, dates: &[Date]) -> SourceRow {
+fn row(source: &SourceDays, dates: &[Date], zone: &TimeZone) -> SourceRow {
     let cells = dates.iter().map(|date| {
         let day = source.days.iter().find(|day| day.date == *date);
         let monday = date.weekday() == Weekday::Monday;
@@ -233,6 +255,9 @@ fn row(source: &SourceDays, dates: &[Date]) -> SourceRow {
             return Cell { state: "none", mark: "", words, monday };
         };
         words.push_str(day.state.as_str());
+        if let (DayState::Expected, Some(deadline)) = (day.state, day.deadline) {
+            words.push_str(&format!(", by {}", instant(deadline, zone)));
+        }
         if let Some(reason) = &day.reason {
             words.push_str(&format!(". {reason}"));
         }
@@ -280,11 +305,7 @@ fn published_but_failing(day: &Day) -> bool {
 }
 
 fn needs_a_look(day: &Day) -> bool {
-    match day.state {
-        DayState::Failed | DayState::Late | DayState::Missing | DayState::Quarantined => true,
-        DayState::Published => published_but_failing(day),
-        DayState::Expected | DayState::Fetched | DayState::Holiday | DayState::Skipped => false,
-    }
+    day.state.needs_a_look() || published_but_failing(day)
 }
 
 fn concern(source: &SourceDays, day: &Day, zone: &TimeZone) -> Concern {
@@ -296,6 +317,12 @@ fn concern(source: &SourceDays, day: &Day, zone: &TimeZone) -> Concern {
     }
     if let Some(since) = day.since {
         details.push(format!("since {}", instant(since, zone)));
+    }
+    if let (Some(deadline), true) = (day.deadline, day.state.needs_a_look()) {
+        details.push(format!("to be there by {}", instant(deadline, zone)));
+    }
+    if let Some(run) = day.run {
+        details.push(format!("run {run}"));
     }
     let reason = match (&day.reason, day.state) {
         (Some(reason), _) => reason.clone(),
@@ -315,6 +342,47 @@ fn concern(source: &SourceDays, day: &Day, zone: &TimeZone) -> Concern {
             day.state.as_str()
         },
         reason: pieces(&reason),
+        details,
+    }
+}
+
+/// A run in words.
+fn run_item(run: &Run, zone: &TimeZone) -> RunItem {
+    let (mark, outcome) = match run.outcome.as_deref() {
+        Some("succeeded") => ("published", "succeeded"),
+        Some("interrupted") => ("missing", "interrupted"),
+        Some(_) => ("failed", "failed"),
+        None => ("fetched", "at work"),
+    };
+    let mut details = Vec::new();
+    let counts = [
+        (run.published, "published"),
+        (run.failed, "failed"),
+        (run.quarantined, "quarantined"),
+        (run.skipped, "skipped"),
+        (run.attempts, if run.attempts == 1 { "request" } else { "requests" }),
+    ];
+    details.extend(
+        counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}")),
+    );
+    if let Some(end) = run.finished_at {
+        let seconds = end.duration_since(run.started_at).as_secs();
+        let time =
+            |count: i64, unit| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
+        details.push(match seconds {
+            ..120 => time(seconds, "second"),
+            _ => time(seconds / 60, "minute"),
+        });
+    }
+    details.push(format!("run {}", run.id));
+    RunItem {
+        mark,
+        started: instant(run.started_at, zone),
+        words: format!("{}, {outcome}", run.kind.replace('_', " ")),
+        reason: run.reason.as_deref().map(pieces),
         details,
     }
 }
@@ -369,8 +437,12 @@ mod tests {
             state,
             reason: reason.map(str::to_owned),
             since: Some("2026-11-03T13:00:00Z".parse().unwrap()),
+            deadline: Some("2026-11-03T14:00:00Z".parse().unwrap()),
             last_outcome: Some(last_outcome.to_owned()),
+            last_at: None,
             attempts: 4,
+            run: None,
+            publish: None,
             entities: Vec::new(),
         }
     }
@@ -398,7 +470,7 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(found.join("\n"), @r#"
-        Tue 3 Nov 2026 failed ["the response has ", "$.error"] (tried 4 times, since 3 Nov 2026, 08:00 EST)
+        Tue 3 Nov 2026 failed ["the response has ", "$.error"] (tried 4 times, since 3 Nov 2026, 08:00 EST, to be there by 3 Nov 2026, 09:00 EST)
         Mon 2 Nov 2026 published, but the last attempt failed ["HTTP 503"] (tried 4 times, since 3 Nov 2026, 08:00 EST)
         "#);
     }
@@ -406,7 +478,8 @@ mod tests {
     #[test]
     fn a_cell_says_everything_in_words() {
         let dates = [date(2026, 10, 31), date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 3)];
-        let row = row(&sources()[0], &dates);
+        let zone = TimeZone::get("America/New_York").unwrap();
+        let row = row(&sources()[0], &dates, &zone);
         let words: Vec<String> = row
             .cells
             .iter()

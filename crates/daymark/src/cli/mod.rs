@@ -4,6 +4,7 @@
 //! commands do.
 
 mod checks;
+mod ledger;
 mod pipeline;
 mod raw;
 mod schedule;
@@ -18,6 +19,7 @@ pub(crate) use checks::{
     Quarantine, QuarantineCommand, QuarantineDay, QuarantineRelease, Rejects, RejectsCommand,
     RejectsFilter,
 };
+pub(crate) use ledger::{Days, Runs, RunsCommand, RunsList, RunsShow};
 pub(crate) use pipeline::{Demo, Doctor, Init, Run, Status, Up, Validate};
 pub(crate) use raw::{Raw, RawCommand, RawDiff, RawLs, RawShow, RawSync, RawVerify, RawVersions};
 pub(crate) use schedule::{Schedule, ScheduleNext};
@@ -75,6 +77,18 @@ pub(crate) enum Command {
     /// The last days of every source with their states, why a day failed, and the next scheduled time.
     /// Works while `daymark up` runs.
     Status(Status),
+    /// Show the days of the sources, each with its state
+    ///
+    /// Every day a source owes, from its `start` or its first fetch on, with its state, since when, why, and
+    /// the run and the publish it belongs to. The states and what leads from one to the other are told in
+    /// docs/ledger.md. Exit code 0 whatever the states are.
+    Days(Days),
+    /// Show the runs, or all that is kept of one
+    ///
+    /// Lists the newest runs with what came of them, or shows one: its steps (ingest and publish of each
+    /// source), every request with its status, bytes and time, and what it said. A run that was killed is
+    /// found and marked as interrupted when the next one starts.
+    Runs(Runs),
     /// Ask the warehouse a read-only question
     ///
     /// Runs one query in a read-only transaction, on the curated tables, the marts and the ledger

@@ -11,7 +11,7 @@ use anyhow::Context;
 use daymark_ingest::Reach;
 use daymark_plan::{Calendar, Clock, Environment, Plan};
 use daymark_warehouse::ledger::RunKind;
-use daymark_warehouse::{DayState, SourceDays};
+use daymark_warehouse::{DayState, Reader, SourceDays};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -19,7 +19,7 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use crate::cli::Demo;
-use crate::commands::{self, init};
+use crate::commands::init;
 use crate::demo::api::{DemoApi, Faults};
 use crate::failure::Failure;
 use crate::lifecycle::{self, Ended};
@@ -179,7 +179,7 @@ impl Summary {
         mornings: usize,
     ) -> Result<Self, Failure> {
         let warehouse = runner.warehouse().await?.clone();
-        let reader = commands::reader(plan, warehouse, clock.clone());
+        let reader = Reader::new(warehouse, clock.clone());
         let to = clock.now().to_zoned(plan.settings.zone.clone()).date();
         let from = to.saturating_sub(400.days());
         let sources = reader.days(plan, from, to).await?;

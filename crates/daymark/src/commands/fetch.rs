@@ -29,7 +29,7 @@ pub(crate) async fn fetch(arguments: &Fetch) -> Result<ExitCode, Failure> {
         .collect::<Result<_, _>>()?;
     let clock = Clock::System;
     let zone = &plan.settings.zone;
-    let due = schedule::data_date(source.data_date, source.calendar, zone, clock.now());
+    let due = schedule::data_date(source.data_date, &source.calendar, zone, clock.now());
     let data_date = arguments.date.unwrap_or(due);
     dates::is_past_or_today(&plan, data_date, &clock)?;
     let day = |date| [(source.id.clone(), date)];

@@ -4,6 +4,7 @@
 //! the stages themselves.
 
 pub(crate) mod cursor;
+pub(crate) mod days;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod fetch;
@@ -17,6 +18,7 @@ pub(crate) mod rebuild;
 pub(crate) mod rejects;
 pub(crate) mod restatements;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod schedule;
 pub(crate) mod sql;
 pub(crate) mod status;
@@ -26,8 +28,7 @@ pub(crate) mod why;
 
 use std::sync::Arc;
 
-use daymark_plan::{Clock, EntityId, Environment, Plan, PlanError, Source, SourceId};
-use daymark_warehouse::{DueDays, Warehouse};
+use daymark_plan::{EntityId, Environment, Plan, PlanError, Source, SourceId};
 
 use crate::cli::Folder;
 use crate::failure::Failure;
@@ -35,16 +36,6 @@ use crate::failure::Failure;
 /// Reads the pipeline folder.
 pub(crate) fn load(folder: &Folder) -> Result<Arc<Plan>, PlanError> {
     daymark_plan::load(&folder.path, &Environment::of_process()).map(Arc::new)
-}
-
-/// A reader of the warehouse that knows which days are due by a clock.
-pub(crate) fn reader(plan: &Plan, warehouse: Warehouse, clock: Clock) -> daymark_warehouse::Reader {
-    let (default, zone) = (plan.settings.schedule.clone(), plan.settings.zone.clone());
-    let due: DueDays = Arc::new(move |source, date| {
-        let schedule = source.schedule.as_ref().unwrap_or(&default);
-        crate::schedule::due(schedule, source.data_date, source.calendar, &zone, date, clock.now())
-    });
-    daymark_warehouse::Reader::new(warehouse, due)
 }
 
 /// The source of a name.

@@ -44,7 +44,7 @@ pub(crate) async fn preview(arguments: &cli::Preview) -> Result<ExitCode, Failur
     let entity = named.map(|name| commands::entity(source, name)).transpose()?;
     let clock = Clock::System;
     let zone = &plan.settings.zone;
-    let due = schedule::data_date(source.data_date, source.calendar, zone, clock.now());
+    let due = schedule::data_date(source.data_date, &source.calendar, zone, clock.now());
     let data_date = arguments.date.unwrap_or(due);
     dates::is_past_or_today(&plan, data_date, &clock)?;
     let reach = if data_date == due { Reach::Forward } else { Reach::ByDay };

@@ -62,9 +62,11 @@ async fn compare(
     let read_rows = rows::reader(Arc::clone(plan), store);
     let mut session = runner.warehouse().await?.session("rebuilding").await?;
     let (run_id, now) = (Uuid::now_v7(), clock.now());
-    if !arguments.verify {
-        ledger::start_run(&mut session, run_id, RunKind::Rebuild, None, now).await?;
-    }
+    let open = if arguments.verify {
+        None
+    } else {
+        Some(ledger::start_run(&mut session, run_id, RunKind::Rebuild, None, now).await?)
+    };
     let request = publish::Rebuild {
         run_id,
         now,
@@ -75,12 +77,22 @@ async fn compare(
         recheck: arguments.recheck,
     };
     let told = |event: publish::Progress<'_>| progress.show(&RunEvent::Publish(event));
-    let rebuilt = publish::rebuild(&mut session, plan, &request, &read_rows, kept, &told).await;
+    let work = publish::rebuild(&mut session, plan, &request, &read_rows, kept, &told);
+    let rebuilt = match open {
+        Some(_) => runner.beating(run_id, None, work).await,
+        None => work.await,
+    };
     progress.finish();
     if !arguments.verify {
         match &rebuilt {
             Ok(Ok(_)) => ledger::finish_run(&mut session, run_id, &[], clock.now()).await?,
-            _ => ledger::fail_run(&mut session, run_id, clock.now()).await?,
+            Ok(Err(reason)) => {
+                ledger::fail_run(&mut session, run_id, &[], reason, clock.now()).await?;
+            }
+            Err(error) => {
+                let reason = daymark_plan::one_line(error);
+                ledger::fail_run(&mut session, run_id, &[], &reason, clock.now()).await?;
+            }
         }
     }
     rebuilt?.map_err(|reason| {

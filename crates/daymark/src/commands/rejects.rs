@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::{RejectFilter, ResultTable, Warehouse};
+use daymark_warehouse::{Reader, RejectFilter, ResultTable, Warehouse};
 
 use crate::cli::{RejectsCommand, RejectsFilter};
 use crate::commands;
@@ -68,7 +68,7 @@ async fn read(arguments: &RejectsFilter, wanted: Wanted) -> Result<ResultTable, 
     let plan = commands::load(&arguments.folder)?;
     let filter = filter(arguments, &plan)?;
     let warehouse = Warehouse::open(&plan).await?;
-    let reader = commands::reader(&plan, warehouse.clone(), Clock::System);
+    let reader = Reader::new(warehouse.clone(), Clock::System);
     let result = match wanted {
         Wanted::Counts => reader.reject_counts(&filter).await,
         Wanted::Rows(limit) => reader.rejects(&filter, limit).await,

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use daymark_plan::Clock;
-use daymark_warehouse::Warehouse;
+use daymark_warehouse::{Reader, Warehouse};
 
 use crate::cli::Restatements;
 use crate::commands;
@@ -34,7 +34,7 @@ pub(crate) async fn restatements(arguments: &Restatements) -> Result<ExitCode, F
         None => None,
     };
     let warehouse = Warehouse::open(&plan).await?;
-    let reader = commands::reader(&plan, warehouse.clone(), Clock::System);
+    let reader = Reader::new(warehouse.clone(), Clock::System);
     let result = reader.restatements(arguments.table.as_deref(), since).await;
     warehouse.close().await;
     let table = result?.map_err(|error| Failure::failed(anyhow::Error::new(error), None))?;

@@ -44,7 +44,7 @@ fn about_day(
     fire: Timestamp,
 ) -> Option<String> {
     let zone = &plan.settings.zone;
-    let of = |at| data_date(source.data_date, source.calendar, zone, at);
+    let of = |at| data_date(source.data_date, &source.calendar, zone, at);
     let date = of(fire);
     if !source.calendar.has_data_on(date) {
         return Some(format!("{date} is no day of the calendar `{}`", source.calendar));

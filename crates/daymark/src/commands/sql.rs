@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::{ColumnKind, ResultTable, Warehouse};
+use daymark_warehouse::{ColumnKind, Reader, ResultTable, Warehouse};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub(crate) async fn sql(arguments: &Sql) -> Result<ExitCode, Failure> {
     let plan = commands::load(&arguments.folder)?;
     let as_of = arguments.as_of.as_deref().map(|word| instant(word, &plan)).transpose()?;
     let warehouse = Warehouse::open(&plan).await?;
-    let reader = commands::reader(&plan, warehouse.clone(), Clock::System);
+    let reader = Reader::new(warehouse.clone(), Clock::System);
     let result = match as_of {
         Some(at) => reader.query_as_of(&plan, &arguments.query, at).await,
         None => reader.query(&arguments.query).await,

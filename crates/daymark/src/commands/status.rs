@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::{DayState, LastPublish, SourceDays, Warehouse, Warning};
+use daymark_warehouse::{DayState, LastPublish, Reader, SourceDays, Warehouse, Warning};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
@@ -23,7 +23,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
     let to = now.to_zoned(plan.settings.zone.clone()).date();
     let from = to.saturating_sub((i64::from(arguments.days) - 1).days());
     let warehouse = Warehouse::open(&plan).await?;
-    let reader = commands::reader(&plan, warehouse.clone(), clock);
+    let reader = Reader::new(warehouse.clone(), clock);
     let read = async {
         let days = reader.days(&plan, from, to).await?;
         let warnings = reader.warnings(from, to).await?;
@@ -34,6 +34,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
     warehouse.close().await;
     let (sources, last_publish, refused_marts, warnings) = read?;
     let next = plan.next_fire(now);
+    let unknown = plan.calendar_gaps(from, to);
     if arguments.json {
         output::json(&json!({
             "pipeline": plan.name,
@@ -42,9 +43,10 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "sources": sources,
             "marts_failed": refused_marts,
             "warnings": warnings,
+            "calendars": unknown,
         }))?;
     } else {
-        let told = Told { refused_marts: &refused_marts, warnings: &warnings };
+        let told = Told { refused_marts: &refused_marts, warnings: &warnings, unknown: &unknown };
         output::to_stdout(&text(&plan, &sources, &told, last_publish, next, now))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -54,6 +56,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
 struct Told<'t> {
     refused_marts: &'t [String],
     warnings: &'t [Warning],
+    unknown: &'t [String],
 }
 
 fn text(
@@ -85,11 +88,8 @@ fn text(
     let mut text = output::table(&header, &rows, &[]);
     for source in sources {
         for day in &source.days {
-            let look = matches!(
-                day.state,
-                DayState::Failed | DayState::Quarantined | DayState::Missing | DayState::Late
-            );
-            if let (true, Some(reason)) = (look, &day.reason) {
+            let of_note = day.state.needs_a_look() || day.state == DayState::Skipped;
+            if let (true, Some(reason)) = (of_note, &day.reason) {
                 let state = day.state.as_str();
                 text.push_str(&format!("{} {} {state}: {reason}\n", source.source, day.date));
             }
@@ -108,11 +108,14 @@ fn text(
     for warning in told.warnings {
         text.push_str(&warned(warning));
     }
+    for unknown in told.unknown {
+        text.push_str(&format!("warning: {unknown}\n"));
+    }
     for reason in told.refused_marts {
         text.push_str(&format!("mart failed: {reason}\n"));
     }
     let zone = &plan.settings.zone;
-    let local = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
+    let local = |at: Timestamp| output::local(at, zone);
     match last_publish {
         Some(publish) => {
             text.push_str(&format!(

@@ -6,13 +6,16 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan, PlanError, Problem};
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
 use crate::cli::Validate;
 use crate::commands;
 use crate::failure::Failure;
 use crate::output;
+
+/// How many days ahead a calendar should reach.
+const AHEAD: i64 = 90;
 
 /// Checks the folder.
 pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
@@ -34,6 +37,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
             PlanError::Problems { folder: arguments.folder.path.clone(), problems: over }.into()
         );
     }
+    let warnings = unknown(&plan, Clock::System.now());
     let names =
         |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let sources: Vec<&str> = plan.sources.iter().map(|source| source.id.as_str()).collect();
@@ -42,7 +46,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
     let pages: Vec<&str> = plan.pages.iter().map(|page| page.name.as_str()).collect();
     if arguments.json {
         output::json(&json!({
-            "valid": true, "problems": [], "pipeline": plan.name,
+            "valid": true, "problems": [], "warnings": warnings, "pipeline": plan.name,
             "sources": sources, "models": models, "marts": marts, "pages": pages,
         }))?;
     } else {
@@ -54,8 +58,22 @@ pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
             names(marts),
             names(pages),
         ))?;
+        for warning in warnings {
+            output::to_stdout(&format!("warning: {warning}\n"))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The days the calendars do not know, from each source's `start`, or today, to a season ahead.
+fn unknown(plan: &Plan, now: Timestamp) -> Vec<String> {
+    let today = now.to_zoned(plan.settings.zone.clone()).date();
+    let to = today.saturating_add(AHEAD.days());
+    let gaps = plan.sources.iter().filter_map(|source| {
+        let from = source.start.map_or(today, |start| start.min(today));
+        Some(format!("{}: {}", source.file, source.calendar.gap(from, to)?))
+    });
+    gaps.collect()
 }
 
 /// The schedules whose last fire has passed: legal, but no reason to have one.

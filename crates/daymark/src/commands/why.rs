@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use daymark_extract::Traced;
 use daymark_ingest::{Manifest, Page, RawStore};
 use daymark_plan::{Clock, Model, Plan, Source, one_line};
-use daymark_warehouse::{NoRow, Origin, Restated, Warehouse, WhyError};
+use daymark_warehouse::{NoRow, Origin, Reader, Restated, Warehouse, WhyError};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub(crate) async fn why(arguments: &Why) -> Result<ExitCode, Failure> {
     let model = model_of(&plan, &arguments.table)?;
     let key = key_of(model, &arguments.key)?;
     let warehouse = Warehouse::open(&plan).await?;
-    let reader = commands::reader(&plan, warehouse.clone(), Clock::System);
+    let reader = Reader::new(warehouse.clone(), Clock::System);
     let found = reader.why(model, &key, arguments.date).await;
     warehouse.close().await;
     let origin = match found.map_err(failure)? {

@@ -4,24 +4,29 @@
 //! database that is down loses nothing, the next run publishes what is there. Deliberately absent:
 //! how each step does its work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use daymark_ingest::{
-    FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, Reach, StoredManifest,
+    ErrorKind, FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, Reach, StoredManifest,
 };
 use daymark_plan::{Clock, EntityId, Plan, Source, SourceId, one_line};
-use daymark_warehouse::ledger::{self, RunKind, Step};
+use daymark_warehouse::ledger::{
+    self, IngestOutcome, Ingested, OpenRun, RequestAttempt, RunKind, Step, StepKey,
+};
 use daymark_warehouse::publish::{self, ExtractionReject, FetchResult, PendingFetch};
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::journal::Journal;
 use super::progress::RunEvent;
-use super::report::{Part, RunReport};
+use super::report::{Part, RunReport, State};
 use super::rows;
 use super::unpublished::{Look, Unpublished};
 use super::verdicts;
@@ -56,6 +61,8 @@ struct Landed {
     data_date: Date,
     entity: Option<EntityId>,
     fetched: Fetched,
+    /// Whether the ledger was told.
+    recorded: bool,
 }
 
 enum Fetched {
@@ -66,6 +73,20 @@ enum Fetched {
     Failed(Arc<IngestError>),
     /// The schedule came to a day that is published already.
     PublishedAlready,
+}
+
+/// How often a run says that it lives.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Why a fire of the schedule leaves a day alone.
+const PUBLISHED_ALREADY: &str = "this day is published already";
+
+/// What a publish did.
+struct Published {
+    report: RunReport,
+    /// What became of fetches that earlier runs, or other programs, had left unpublished.
+    earlier: Vec<Step>,
+    began: Timestamp,
 }
 
 type Watch<'w> = dyn Fn(RunEvent<'_>) + Send + Sync + 'w;
@@ -83,26 +104,79 @@ impl Runner {
         watch: &Watch<'_>,
     ) -> Result<RunReport, Failure> {
         let run_id = Uuid::now_v7();
-        let opened = self.open(run_id, order).await;
-        let landed = self.ingest(run_id, order, opened.is_ok(), watch).await;
-        if let Err(failure) = opened {
-            let kept = landed.iter().filter(|landed| landed.is_kept()).count();
-            if kept > 0 {
-                tracing::warn!(
-                    "{kept} responses are kept in the raw store; the next run publishes them"
-                );
+        let journal = Journal::new(self.clock.clone());
+        let told = |event: RunEvent<'_>| {
+            journal.hear(&event);
+            watch(event);
+        };
+        match self.open(run_id, order, &journal).await {
+            Ok(_open) => {
+                let stages = self.stages(run_id, order, &journal, &told);
+                self.beating(run_id, Some(&journal), stages).await
             }
-            return Err(failure);
-        }
-        let mut report = match self.publish(run_id, order, &landed, watch).await {
-            Ok(report) => report,
             Err(failure) => {
-                self.fail(run_id, &landed, &failure).await;
+                let landed = self.ingest(run_id, order, false, &told).await;
+                let kept = landed.iter().filter(|landed| landed.is_kept()).count();
+                if kept > 0 {
+                    tracing::warn!(
+                        "{kept} responses are kept in the raw store; the next run publishes them"
+                    );
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The stages of a run that is open in the ledger.
+    async fn stages(
+        &self,
+        run_id: Uuid,
+        order: &Order,
+        journal: &Journal,
+        watch: &Watch<'_>,
+    ) -> Result<RunReport, Failure> {
+        let mut landed = self.ingest(run_id, order, true, watch).await;
+        let published = match self.publish(run_id, order, &mut landed, watch).await {
+            Ok(published) => published,
+            Err(failure) => {
+                self.fail(run_id, &landed, &failure, journal).await;
                 return Err(failure);
             }
         };
-        self.finish(run_id, order, &landed, &mut report).await?;
-        Ok(report)
+        self.finish(run_id, order, &landed, published, journal).await
+    }
+
+    /// Does the work of a run while its heart beats, and its log is kept.
+    pub(crate) async fn beating<T>(
+        &self,
+        run_id: Uuid,
+        journal: Option<&Journal>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let ended = CancellationToken::new();
+        let work = async {
+            let done = work.await;
+            ended.cancel();
+            done
+        };
+        let beat = async {
+            loop {
+                tokio::select! {
+                    () = ended.cancelled() => return,
+                    () = tokio::time::sleep(BEAT) => {}
+                }
+                let beat = async {
+                    let mut session = self.warehouse().await?.session("a run's heartbeat").await?;
+                    ledger::beat(&mut session, run_id).await?;
+                    save(&mut session, run_id, journal).await
+                };
+                // The work meets the same database, and says what is wrong with it.
+                if let Err(error) = beat.await {
+                    tracing::debug!("no heartbeat: {}", one_line(&error));
+                }
+            }
+        };
+        join(work, beat).await.0
     }
 
     /// The warehouse, opened at the first need.
@@ -125,16 +199,40 @@ impl Runner {
     ) -> Vec<(SourceId, Date)> {
         let zone = &self.plan.settings.zone;
         let date =
-            |source: &Source| schedule::data_date(source.data_date, source.calendar, zone, at);
+            |source: &Source| schedule::data_date(source.data_date, &source.calendar, zone, at);
         sources.into_iter().map(|source| (source.id.clone(), date(source))).collect()
     }
 
-    /// Opens the run in the ledger.
-    async fn open(&self, run_id: Uuid, order: &Order) -> Result<(), Failure> {
+    /// Opens the run in the ledger, with the steps it is about to take. Runs that were killed are found and
+    /// closed first.
+    async fn open(
+        &self,
+        run_id: Uuid,
+        order: &Order,
+        journal: &Journal,
+    ) -> Result<OpenRun, Failure> {
         let mut session = self.warehouse().await?.session("opening a run").await?;
         let now = self.clock.now();
-        ledger::start_run(&mut session, run_id, order.kind, order.scheduled_at, now).await?;
-        Ok(())
+        for closed in ledger::close_interrupted(&mut session, now).await? {
+            let words = format!("the run {} was interrupted: {}", closed.run_id, closed.reason);
+            tracing::info!("{words}");
+            journal.say("warn", None, &words);
+        }
+        let open =
+            ledger::start_run(&mut session, run_id, order.kind, order.scheduled_at, now).await?;
+        let mut steps = Vec::new();
+        for (source_id, data_date) in &order.days {
+            let Some(source) = self.plan.source(source_id) else { continue };
+            let (source_id, data_date) = (source_id.clone(), *data_date);
+            let keys = source.entity_ids().into_iter();
+            steps.extend(keys.map(|entity| StepKey {
+                source_id: source_id.clone(),
+                data_date,
+                entity,
+            }));
+        }
+        ledger::start_ingest(&mut session, run_id, &steps, now).await?;
+        Ok(open)
     }
 
     /// Sources -> raw objects and manifests, all sources at once.
@@ -162,20 +260,29 @@ impl Runner {
         watch: &Watch<'_>,
     ) -> Vec<Landed> {
         let source = self.plan.source(source_id).expect("an order names sources of its plan");
-        let published = if order.kind != RunKind::Manual && ledger_open {
+        // A person who asks gets it; a schedule leaves alone what is there.
+        let by_schedule =
+            matches!(order.kind, RunKind::Scheduled | RunKind::CatchUp | RunKind::Retry);
+        let published = if by_schedule && ledger_open {
             self.published(source_id, data_date).await
         } else {
             BTreeSet::new()
         };
         let is_published =
             |entity: Option<&EntityId>| published.contains(entity.map_or("", EntityId::as_str));
-        let landed =
-            |entity, fetched| Landed { source_id: source_id.clone(), data_date, entity, fetched };
+        let landed = |entity, fetched| Landed {
+            source_id: source_id.clone(),
+            data_date,
+            entity,
+            fetched,
+            recorded: false,
+        };
         let (already, wanted): (Vec<_>, Vec<_>) =
             source.entity_ids().into_iter().partition(|entity| is_published(entity.as_ref()));
         let mut all: Vec<Landed> =
             already.into_iter().map(|entity| landed(entity, Fetched::PublishedAlready)).collect();
         if wanted.is_empty() {
+            self.record(run_id, &mut all, ledger_open).await;
             return all;
         }
         let fetched = async {
@@ -207,7 +314,23 @@ impl Runner {
                 );
             }
         }
+        self.record(run_id, &mut all, ledger_open).await;
         all
+    }
+
+    /// Tells the ledger what came of a source, as soon as it is there: a run that is killed later has told of
+    /// it. What cannot be told now is told before the publish.
+    async fn record(&self, run_id: Uuid, landed: &mut [Landed], ledger_open: bool) {
+        if !ledger_open {
+            return;
+        }
+        let told = async {
+            let mut session = self.warehouse().await?.session("recording what was fetched").await?;
+            record(&mut session, run_id, landed, self.clock.now()).await
+        };
+        if let Err(error) = told.await {
+            tracing::debug!("what was fetched is recorded later: {}", one_line(&error));
+        }
     }
 
     /// The entities of a source that are published for a day; `""` is a source without.
@@ -231,13 +354,14 @@ impl Runner {
         &self,
         run_id: Uuid,
         order: &Order,
-        landed: &[Landed],
+        landed: &mut [Landed],
         watch: &Watch<'_>,
-    ) -> Result<RunReport, Failure> {
+    ) -> Result<Published, Failure> {
         let mut session = self.warehouse().await?.session("publishing").await?;
         let now = self.clock.now();
+        record(&mut session, run_id, landed, now).await?;
         let mut unpublished = Vec::new();
-        let keys: BTreeSet<String> = landed.iter().filter_map(Landed::key).collect();
+        let keys: BTreeSet<String> = landed.iter().filter_map(Landed::manifest_key).collect();
         // Whoever runs it wants everything published, also what was copied into the store just now.
         let look = Look { landed: &keys, in_full: order.kind == RunKind::Manual, now };
         let mut store = None;
@@ -254,16 +378,12 @@ impl Runner {
             Err(error) if landed.is_empty() => return Err(error.into()),
             Err(_) => {}
         }
-        for landed in landed {
-            if let Fetched::Failed(error) = &landed.fetched {
-                let reason = with_hint(error);
-                landed.fail(&mut session, run_id, &reason, now).await?;
-            }
-        }
         let mut report = RunReport::new(run_id);
         let unreadable = unpublished.iter().flat_map(|found| found.unreadable.iter().cloned());
         report.manifests_unreadable = unreadable.collect();
-        let Some(store) = store else { return Ok(report) };
+        let Some(store) = store else {
+            return Ok(Published { report, earlier: Vec::new(), began: now });
+        };
         let manifests = unpublished.iter().flat_map(|found| &found.manifests);
         let pending = manifests.map(|stored| pending_fetch(stored.clone())).collect();
         let request = publish::Request { run_id, now, pending };
@@ -279,7 +399,7 @@ impl Runner {
             found.settle(&mut session, &published, now).await?;
         }
         report.take(published, &self.plan);
-        for landed in landed {
+        for landed in &*landed {
             // Another process may have published it since it was listed.
             if let Fetched::Stored(stored) = &landed.fetched
                 && !report.fetches.contains_key(&stored.key)
@@ -288,19 +408,55 @@ impl Runner {
                 report.fetches.insert(stored.key.clone(), result);
             }
         }
-        Ok(report)
+        let found = unpublished.iter().flat_map(|found| &found.manifests);
+        let earlier: Vec<&StoredManifest> =
+            found.filter(|stored| !keys.contains(&stored.key)).collect();
+        let requests: Vec<Ingested> = earlier.iter().map(|stored| ingested(stored)).collect();
+        ledger::keep_requests(&mut session, run_id, &requests).await?;
+        // One that was refused when it was received is no news.
+        let steps = earlier.iter().filter_map(|stored| {
+            let (outcome, reason) = became(report.fetches.get(&stored.key)?);
+            let Ingested { key, .. } = ingested(stored);
+            let step = Step { key, outcome: outcome.as_str(), reason, started_at: now };
+            stored.manifest.is_accepted().then_some(step)
+        });
+        let earlier = steps.collect();
+        Ok(Published { report, earlier, began: now })
     }
 
     /// Tells the days of a run whose publish failed as a whole. The next run publishes what is kept.
-    async fn fail(&self, run_id: Uuid, landed: &[Landed], failure: &Failure) {
+    async fn fail(&self, run_id: Uuid, landed: &[Landed], failure: &Failure, journal: &Journal) {
         let reason = format!("not published: {}", failure.one_line());
+        journal.say("error", None, &reason);
+        journal.close();
         let told = async {
             let mut session = self.warehouse().await?.session("recording a failure").await?;
             let now = self.clock.now();
-            for landed in landed.iter().filter(|landed| landed.is_kept()) {
-                landed.fail(&mut session, run_id, &reason, now).await?;
+            let mut steps = Vec::new();
+            for landed in landed {
+                let Fetched::Stored(stored) = &landed.fetched else {
+                    // It was told when it failed, if it could be.
+                    if let (Fetched::Failed(error), false) = (&landed.fetched, landed.recorded) {
+                        landed.fail(&mut session, run_id, &with_hint(error), now).await?;
+                    }
+                    continue;
+                };
+                if stored.manifest.is_accepted() {
+                    landed.fail(&mut session, run_id, &reason, now).await?;
+                    steps.push(Step {
+                        key: landed.key(),
+                        outcome: State::Failed.as_str(),
+                        reason: Some(reason.clone()),
+                        started_at: now,
+                    });
+                } else {
+                    // The publish would have taken note of it.
+                    let reason = stored.manifest.reason.as_deref().unwrap_or("it was refused");
+                    landed.fail(&mut session, run_id, reason, now).await?;
+                }
             }
-            ledger::fail_run(&mut session, run_id, now).await
+            save(&mut session, run_id, Some(journal)).await?;
+            ledger::fail_run(&mut session, run_id, &steps, &failure.one_line(), now).await
         };
         if let Err(error) = told.await {
             // The database that failed the publish is likely away altogether.
@@ -314,34 +470,107 @@ impl Runner {
         run_id: Uuid,
         order: &Order,
         landed: &[Landed],
-        report: &mut RunReport,
-    ) -> Result<(), Failure> {
-        let parts = landed.iter().map(|landed| landed.report(report)).collect();
+        published: Published,
+        journal: &Journal,
+    ) -> Result<RunReport, Failure> {
+        let Published { mut report, earlier, began } = published;
+        let parts = landed.iter().map(|landed| landed.report(&report)).collect();
         report.take_sources(parts);
         report.take_earlier();
-        let steps: Vec<Step> = landed
-            .iter()
-            .map(|landed| {
-                let part = landed.report(report);
-                Step {
-                    source_id: landed.source_id.clone(),
-                    data_date: landed.data_date,
-                    entity: landed.entity.clone(),
-                    outcome: part.state.as_str(),
-                    reason: part.reason,
-                }
-            })
-            .collect();
+        // Of two fetches of one day in a run, this run's own tells.
+        let mut steps: BTreeMap<StepKey, Step> =
+            earlier.into_iter().map(|step| (step.key.clone(), step)).collect();
+        for landed in landed {
+            let part = landed.report(&report);
+            let words = match &part.reason {
+                Some(reason) => format!("{}: {}: {reason}", part.name(), part.state.as_str()),
+                None => format!("{}: {}", part.name(), part.state.as_str()),
+            };
+            let level = if part.state.is_wrong() { "error" } else { "info" };
+            journal.say(level, Some(&landed.source_id), &words);
+            if landed.is_kept() {
+                let (key, outcome) = (landed.key(), part.state.as_str());
+                let (started_at, reason) = (began, part.reason);
+                steps.insert(key.clone(), Step { key, outcome, reason, started_at });
+            }
+        }
+        journal.close();
         report.scheduled_at = order.scheduled_at;
+        let steps: Vec<Step> = steps.into_values().collect();
         let mut session = self.warehouse().await?.session("closing a run").await?;
+        save(&mut session, run_id, Some(journal)).await?;
         ledger::finish_run(&mut session, run_id, &steps, self.clock.now()).await?;
-        Ok(())
+        Ok(report)
     }
 }
 
+/// Keeps the new lines of a run's log.
+async fn save(
+    session: &mut Session,
+    run_id: Uuid,
+    journal: Option<&Journal>,
+) -> Result<(), WarehouseError> {
+    let Some(journal) = journal else { return Ok(()) };
+    let lines = journal.take();
+    let kept = ledger::keep_log(session, run_id, &lines).await;
+    if kept.is_err() {
+        journal.give_back(lines);
+    }
+    kept
+}
+
+/// Tells the ledger what came of asking, of what it was not told yet.
+async fn record(
+    session: &mut Session,
+    run_id: Uuid,
+    landed: &mut [Landed],
+    now: Timestamp,
+) -> Result<(), WarehouseError> {
+    let untold = landed.iter().filter(|landed| !landed.recorded);
+    let parts: Vec<Ingested> = untold.map(Landed::ingested).collect();
+    if parts.is_empty() {
+        return Ok(());
+    }
+    ledger::end_ingest(session, run_id, &parts, now).await?;
+    for landed in landed {
+        landed.recorded = true;
+    }
+    Ok(())
+}
+
 impl Landed {
+    /// What it is, as a step of a run.
+    fn key(&self) -> StepKey {
+        StepKey {
+            source_id: self.source_id.clone(),
+            data_date: self.data_date,
+            entity: self.entity.clone(),
+        }
+    }
+
+    /// What came of asking.
+    fn ingested(&self) -> Ingested {
+        let (outcome, reason, error_kind) = match &self.fetched {
+            Fetched::Stored(stored) => return ingested(stored),
+            Fetched::Failed(error) => {
+                (IngestOutcome::Failed, with_hint(error), Some(word(error.kind())))
+            }
+            Fetched::PublishedAlready => {
+                (IngestOutcome::Skipped, PUBLISHED_ALREADY.to_owned(), None)
+            }
+        };
+        Ingested {
+            key: self.key(),
+            outcome,
+            fetch_id: None,
+            reason: Some(reason),
+            error_kind,
+            attempts: Vec::new(),
+        }
+    }
+
     /// The key of its manifest.
-    fn key(&self) -> Option<String> {
+    fn manifest_key(&self) -> Option<String> {
         match &self.fetched {
             Fetched::Stored(stored) => Some(stored.key.clone()),
             Fetched::Failed(_) | Fetched::PublishedAlready => None,
@@ -368,24 +597,69 @@ impl Landed {
     fn report(&self, run: &RunReport) -> Part {
         let mut part = Part::new(self.source_id.clone(), self.data_date, self.entity.clone());
         match &self.fetched {
-            Fetched::PublishedAlready => part.skipped("this day is published already"),
+            Fetched::PublishedAlready => part.skipped(PUBLISHED_ALREADY),
             Fetched::Failed(error) => part.failed(with_hint(error)),
             Fetched::Stored(stored) => {
                 part.fetched(&stored.key, &stored.manifest);
-                match run.fetches.get(&stored.key) {
-                    Some(FetchResult::Published) => part.published(),
-                    Some(FetchResult::Quarantined(reason)) => part.quarantined(reason.clone()),
-                    Some(
-                        FetchResult::Refused(reason)
-                        | FetchResult::Failed(reason)
-                        | FetchResult::Postponed(reason),
-                    ) => part.failed(reason.clone()),
+                match run.fetches.get(&stored.key).map(became) {
+                    Some((State::Quarantined, reason)) => {
+                        part.quarantined(reason.unwrap_or_default());
+                    }
+                    Some((State::Failed, reason)) => part.failed(reason.unwrap_or_default()),
+                    Some((State::Published | State::Skipped, _)) => part.published(),
                     None => part.failed("it was not published".to_owned()),
                 }
             }
         }
         part
     }
+}
+
+/// What a publish made of a fetch, and why.
+fn became(result: &FetchResult) -> (State, Option<String>) {
+    match result {
+        FetchResult::Published => (State::Published, None),
+        FetchResult::Quarantined(reason) => (State::Quarantined, Some(reason.clone())),
+        FetchResult::Refused(reason)
+        | FetchResult::Failed(reason)
+        | FetchResult::Postponed(reason) => (State::Failed, Some(reason.clone())),
+    }
+}
+
+/// What a manifest tells of asking.
+fn ingested(stored: &StoredManifest) -> Ingested {
+    let manifest = &stored.manifest;
+    let attempts = manifest.attempts.iter().map(|attempt| RequestAttempt {
+        page: attempt.page,
+        number: attempt.number,
+        at: attempt.at,
+        waited_ms: attempt.waited_ms,
+        duration_ms: attempt.duration_ms,
+        status: attempt.status,
+        bytes: attempt.bytes,
+        error_kind: attempt.error_kind.map(word),
+        message: attempt.message.clone(),
+    });
+    let key = StepKey {
+        source_id: manifest.source.clone(),
+        data_date: manifest.data_date,
+        entity: manifest.entity.clone(),
+    };
+    let is_accepted = manifest.is_accepted();
+    Ingested {
+        key,
+        outcome: if is_accepted { IngestOutcome::Fetched } else { IngestOutcome::Refused },
+        fetch_id: Some(manifest.id),
+        reason: manifest.reason.clone(),
+        error_kind: manifest.error_kind.map(word),
+        attempts: attempts.collect(),
+    }
+}
+
+/// The word a manifest has for a kind of failure.
+fn word(kind: ErrorKind) -> String {
+    let word = serde_json::to_value(kind).ok();
+    word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// What went wrong and what to do next, on one line.

@@ -3,11 +3,12 @@
 //! In: an [`Order`]. Out: a `RunReport`. `execute.rs` tells the story; `unpublished.rs` finds what to
 //! publish; `rows.rs` hands the rows of a fetch from the raw store to the publish, `verdicts.rs` what was
 //! decided about it; `dates.rs` says which
-//! days may be asked for; `progress.rs` shows what is happening; `report.rs` is what
+//! days may be asked for; `progress.rs` shows what is happening, `journal.rs` keeps it; `report.rs` is what
 //! came of it. Deliberately absent: when to run (`schedule`, `commands::up`).
 
 pub(crate) mod dates;
 mod execute;
+mod journal;
 mod progress;
 mod report;
 pub(crate) mod rows;
@@ -16,3 +17,4 @@ pub(crate) mod verdicts;
 
 pub(crate) use execute::{Order, Runner};
 pub(crate) use progress::{Progress, RunEvent};
+pub(crate) use report::RunReport;

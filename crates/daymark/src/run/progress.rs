@@ -82,7 +82,8 @@ impl Progress {
     }
 }
 
-fn words(event: &RunEvent<'_>) -> (String, String) {
+/// What an event is about, and what it says.
+pub(super) fn words(event: &RunEvent<'_>) -> (String, String) {
     match event {
         RunEvent::Fetch { source_id, event } => (source_id.to_string(), fetch_words(event)),
         RunEvent::Publish(progress) => ("publish".to_owned(), publish_words(progress)),

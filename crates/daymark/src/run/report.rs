@@ -34,7 +34,7 @@ pub(crate) enum State {
 
 impl State {
     /// Whether somebody has to look.
-    fn is_wrong(self) -> bool {
+    pub(crate) fn is_wrong(self) -> bool {
         matches!(self, Self::Failed | Self::Quarantined)
     }
 
@@ -175,7 +175,7 @@ impl Part {
     }
 
     /// Its name before a reason.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match &self.entity {
             Some(entity) => format!("{} {} {entity}", self.source, self.data_date),
             None => format!("{} {}", self.source, self.data_date),

@@ -52,9 +52,19 @@ async fn a_run_that_is_killed_while_it_publishes_is_published_by_the_next(kind: 
     let publishes = "select count(*), sum(inserted) as inserted, sum(updated) as updated \
                      from daymark.publish_table";
     assert_eq!(world.rows(publishes).await, ["[2,5,0]"]);
-    let unfinished = "select count(*) filter (where finished_at is null) as unfinished, \
-                      count(*) as runs from daymark.run";
-    assert_eq!(world.rows(unfinished).await, ["[1,2]"]);
+    // The run that was killed is found, and its steps say where it was.
+    let runs = "select outcome, finished_at is null, reason like '%ended without closing it' from daymark.run \
+                order by started_at";
+    assert_eq!(
+        world.rows(runs).await,
+        [r#"["interrupted",false,true]"#, r#"["failed",false,null]"#]
+    );
+    let steps = "select source_id, stage, outcome from daymark.step where run_id = \
+                 (select run_id from daymark.run where outcome = 'interrupted') order by 1, 2";
+    assert_eq!(
+        world.rows(steps).await,
+        [r#"["sp500","ingest","fetched"]"#, r#"["weather","ingest","fetched"]"#]
+    );
 
     // And once more changes nothing.
     let rows = "select * from weather_daily order by date";

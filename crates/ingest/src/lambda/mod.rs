@@ -191,7 +191,7 @@ impl Function {
     }
 
     fn data_date(&self, source: &Source, at: Timestamp) -> Date {
-        data_date(source.data_date, source.calendar, &self.plan.settings.zone, at)
+        data_date(source.data_date, &source.calendar, &self.plan.settings.zone, at)
     }
 
     async fn fetch(&self, source: &Source, order: FetchOrder, time: Duration) -> Vec<FetchReport> {

@@ -32,8 +32,10 @@ async fn a_good_answer_is_archived_put_at_its_raw_key_and_described() {
     )
     .unwrap();
     assert!(!text.contains("s3cr3t"));
+    let took = manifest.attempts[0].duration_ms.unwrap();
     let text = world
         .stable(&text)
+        .replace(&format!("\"duration_ms\": {took},"), "\"duration_ms\": \"<duration>\",")
         .replace(&manifest.id.to_string(), "<id>")
         .replace(&manifest.source_file_sha256, "<source sha256>")
         .replace(&manifest.rows.unwrap().rows_sha256, "<rows sha256>");
@@ -70,6 +72,8 @@ async fn a_good_answer_is_archived_put_at_its_raw_key_and_described() {
               "number": 1,
               "at": "2026-11-23T13:00:00Z",
               "waited_ms": 0,
+              "duration_ms": "<duration>",
+              "bytes": 151,
               "status": 200,
               "error_kind": null,
               "message": null

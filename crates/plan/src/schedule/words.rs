@@ -3,10 +3,14 @@
 //! In: words. Out: [`Calendar`], [`DataDateRule`]. Deliberately absent: what they mean for a day
 //! (`calendar`, `data_date`).
 
+use std::sync::Arc;
+
 use exchange_hours::Exchange;
 
+use crate::calendar_file::DayList;
+
 /// The days a source has data on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Calendar {
     /// Every day.
     Daily,
@@ -14,6 +18,8 @@ pub enum Calendar {
     Weekdays,
     /// The sessions of an exchange.
     Exchange(Exchange),
+    /// A file of dates, perhaps on top of one of the others.
+    Listed(Arc<DayList>),
 }
 
 impl Calendar {
@@ -38,6 +44,7 @@ impl std::fmt::Display for Calendar {
             Self::Daily => f.write_str("daily"),
             Self::Weekdays => f.write_str("weekdays"),
             Self::Exchange(exchange) => f.write_str(exchange.as_str()),
+            Self::Listed(list) => f.write_str(&list.file),
         }
     }
 }

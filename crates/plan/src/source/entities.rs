@@ -135,7 +135,8 @@ pub(super) fn read(
     Entities { columns, rows, concurrency, file_sha256 }
 }
 
-fn read_file(root: &Path, file: &str) -> Result<String, String> {
+/// A text file of the folder that another one names, with its line ends made `\n`.
+pub(super) fn read_file(root: &Path, file: &str) -> Result<String, String> {
     let path = root.join(file);
     let inside = path.canonicalize().map_err(|error| error.to_string())?;
     if !inside.starts_with(root) {

@@ -12,8 +12,10 @@ mod template;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use jiff::civil::Date;
+use jiff::SignedDuration;
+use jiff::civil::{Date, Time};
 
 pub use auth::{Auth, ClientCredentials, KeyPlace};
 pub use entities::{Entities, Entity, EntityColumn, EntityId};
@@ -24,6 +26,8 @@ pub use pagination::{PageStyle, Pagination};
 pub use request::{Body, JsonTemplate, Method, Request, is_secret_name};
 pub use template::{Moment, Name, SecretRef, Secrets, Template, Values};
 
+use crate::calendar_file;
+use crate::day::{Deadline, DeadlineBy};
 use crate::problem::Problem;
 use crate::rows::{self, RowsSpec, SYSTEM_COLUMNS};
 use crate::schedule::{Calendar, DataDateRule, Schedule};
@@ -83,6 +87,8 @@ pub struct Source {
     pub data_date: DataDateRule,
     /// When it is fetched, if not with the pipeline ([`crate::Plan::schedule_of`]).
     pub schedule: Option<Schedule>,
+    /// By when a day is to be there.
+    pub deadline: Deadline,
     /// The first data date the ledger expects; default: the first one ever fetched.
     pub start: Option<Date>,
     /// What is asked.
@@ -154,15 +160,7 @@ pub(crate) fn read(
     let table = text.parse(problems)?;
     let mut section = Section::top(text, &table);
     let id = read_id(&mut section, stem, problems);
-    let calendar = match section.optional_string("calendar", problems) {
-        Some(word) => Calendar::parse(&word)
-            .map_err(|hint| {
-                let message = format!("`calendar` is `{word}`");
-                problems.push(section.problem("calendar", message).hint(hint));
-            })
-            .ok(),
-        None => Some(Calendar::Daily),
-    };
+    let calendar = read_calendar(&mut section, root, problems);
     let data_date = match section.optional_string("data_date", problems) {
         Some(word) => DataDateRule::parse(&word).or_else(|| {
             let message = format!("`data_date` is `{word}`");
@@ -189,6 +187,7 @@ pub(crate) fn read(
         }
         date
     });
+    let deadline = read_deadline(&mut section, problems);
     let request = match section.required_table("request", problems) {
         Some(table) => request::read(table, root, problems),
         None => None,
@@ -206,6 +205,9 @@ pub(crate) fn read(
     section.finish(problems);
     let mut hashed = text.text.to_owned();
     hashed.extend(entities.file_sha256.as_deref());
+    if let Some(Calendar::Listed(list)) = &calendar {
+        hashed.push_str(&list.file_sha256);
+    }
     let source = Source {
         id: id?,
         file: text.file.to_owned(),
@@ -213,6 +215,7 @@ pub(crate) fn read(
         calendar: calendar?,
         data_date: data_date?,
         schedule,
+        deadline,
         start,
         request: request?,
         auth: auth?,
@@ -355,6 +358,78 @@ fn check_bodies(source: &Source, problems: &mut Vec<Problem>) {
         let hint = "add `json = {}` or `form = {}` to `[request]`";
         problems.push(Problem::new(&source.file, 0, message).hint(hint));
     }
+}
+
+/// A calendar's name, or its file.
+fn read_calendar(
+    section: &mut Section<'_>,
+    root: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<Calendar> {
+    if !section.has("calendar") {
+        section.optional_string("calendar", problems);
+        return Some(Calendar::Daily);
+    }
+    let word = section.optional_string("calendar", problems)?;
+    if !calendar_file::is_file(&word) {
+        let calendar = Calendar::parse(&word);
+        if let Err(hint) = &calendar {
+            let message = format!("`calendar` is `{word}`");
+            let hint = format!("{hint}; or a file of dates such as `calendars/own.toml`");
+            problems.push(section.problem("calendar", message).hint(hint));
+        }
+        return calendar.ok();
+    }
+    match entities::read_file(root, &word) {
+        Ok(text) => {
+            let list = calendar_file::read(&word, &text, problems)?;
+            Some(Calendar::Listed(Arc::new(list)))
+        }
+        Err(reason) => {
+            let message = format!("the calendar `{word}` cannot be read: {reason}");
+            let hint = "a `.toml` or `.txt` file of dates in the pipeline folder";
+            problems.push(section.problem("calendar", message).hint(hint));
+            None
+        }
+    }
+}
+
+/// `deadline` and `missing_after`.
+fn read_deadline(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Deadline {
+    let mut deadline = Deadline::default();
+    if let Some(word) = section.optional_string("deadline", problems) {
+        let of_clock = || Time::strptime("%H:%M", &word).ok();
+        match of_clock().map(DeadlineBy::Time).or_else(|| duration(&word).map(DeadlineBy::After)) {
+            Some(by) => deadline.by = by,
+            None => {
+                let problem = section.problem("deadline", format!("`deadline` is `{word}`"));
+                problems.push(problem.hint(
+                    "accepted: a time such as \"09:30\" of the schedule's clock, or a span after the fire \
+                     such as \"90min\" or \"2h\"",
+                ));
+            }
+        }
+    }
+    if let Some(word) = section.optional_string("missing_after", problems) {
+        match duration(&word) {
+            Some(long) => deadline.missing_after = long,
+            None => {
+                let message = format!("`missing_after` is `{word}`");
+                let hint = "accepted: a span after the deadline such as \"12h\" or \"3d\"; a day is 24 hours";
+                problems.push(section.problem("missing_after", message).hint(hint));
+            }
+        }
+    }
+    deadline
+}
+
+/// A span of fixed length: days are 24 hours.
+fn duration(word: &str) -> Option<SignedDuration> {
+    let units = [("min", 60), ("h", 3600), ("d", 86_400), ("w", 604_800), ("s", 1)];
+    let (count, seconds) =
+        units.iter().find_map(|(unit, seconds)| Some((word.strip_suffix(unit)?, seconds)))?;
+    let count: u32 = count.trim_end().parse().ok().filter(|count| *count <= 1_000_000)?;
+    Some(SignedDuration::from_secs(i64::from(count) * seconds))
 }
 
 fn read_id(section: &mut Section<'_>, stem: &str, problems: &mut Vec<Problem>) -> Option<SourceId> {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Context, FetchResult, PendingFetch, Rebuild, Statement, TableCounts};
 use crate::error::WarehouseError;
-use crate::ledger::{self, Attempt};
+use crate::ledger::{self, Attempt, DayOutcome};
 
 /// Opens a publish and gives its id: one more than the last, without gaps. The caller holds the lock
 /// that makes this safe.
@@ -149,7 +149,13 @@ pub(super) async fn fetch(
         at: context.now,
         reason,
         publish_id,
-        is_quarantined: matches!(result, FetchResult::Quarantined(_)),
+        outcome: match result {
+            FetchResult::Published => DayOutcome::Published,
+            FetchResult::Quarantined(_) => DayOutcome::Quarantined,
+            FetchResult::Refused(_) | FetchResult::Failed(_) | FetchResult::Postponed(_) => {
+                DayOutcome::Failed
+            }
+        },
     };
     ledger::record_attempt(transaction, &attempt).await
 }

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use daymark_extract::RowContext;
-use daymark_plan::{Environment, Plan, SourceId};
+use daymark_plan::{Clock, Environment, Plan, SourceId};
 use daymark_testkit::database::{Kind, TestDatabase};
 use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{
     self, Outcome, PendingFetch, Report, Request, RowStream, RowsError, Verdict, Verdicts,
 };
-use daymark_warehouse::{Due, Reader, Warehouse, WarehouseError};
+use daymark_warehouse::{Reader, Warehouse, WarehouseError};
 use futures::future::BoxFuture;
 use futures::stream;
 use jiff::Timestamp;
@@ -59,6 +59,8 @@ pub(crate) struct Bench {
     pub(crate) store_is_away: Arc<AtomicBool>,
     /// What was decided about fetches: part of what is raw, so it outlives the database.
     pub(crate) verdicts: Arc<Mutex<BTreeMap<Uuid, Vec<Verdict>>>>,
+    /// The time of those who read.
+    pub(crate) clock: Clock,
     _database: TestDatabase,
 }
 
@@ -92,6 +94,7 @@ impl Bench {
             fetches: BTreeMap::new(),
             store_is_away: Arc::default(),
             verdicts: Arc::default(),
+            clock: Clock::manual(at(0)),
             _database: database,
         }
     }
@@ -157,7 +160,7 @@ impl Bench {
         let mut session = self.warehouse.session("test").await.unwrap();
         let mut tables = vec![
             "daymark.check_result, daymark.reject, daymark.restatement, daymark.publish_table, daymark.fetch, daymark.day, daymark.step, \
-             daymark.publish, daymark.run"
+             daymark.attempt, daymark.run_log, daymark.skip, daymark.publish, daymark.run"
                 .to_owned(),
         ];
         for model in &self.plan.models {
@@ -215,7 +218,8 @@ impl Bench {
     ) -> Result<Report, WarehouseError> {
         let mut session = warehouse.session("test").await.unwrap();
         let run_id = Uuid::now_v7();
-        ledger::start_run(&mut session, run_id, RunKind::Manual, None, at(0)).await.unwrap();
+        let kind = RunKind::Manual;
+        let _open = ledger::start_run(&mut session, run_id, kind, None, at(0)).await.unwrap();
         let pending = keys.iter().map(|key| self.fetches[*key].0.clone()).collect();
         let request = Request { run_id, now: at(0), pending };
         let (read, keep) = (self.read_verdicts(), self.keep_verdicts());
@@ -287,10 +291,7 @@ impl Bench {
     }
 
     pub(crate) fn reader(&self) -> Reader {
-        Reader::new(
-            self.warehouse.clone(),
-            Arc::new(|_, date| if date <= day() { Due::Now } else { Due::NotYet }),
-        )
+        Reader::new(self.warehouse.clone(), self.clock.clone())
     }
 
     /// The rows of a query, each as JSON text.

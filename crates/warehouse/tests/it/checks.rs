@@ -275,7 +275,8 @@ async fn a_rebuild_obeys_verdicts_and_asks_again_when_told_to(kind: Kind) {
 async fn rebuild(bench: &Bench, verify: bool, recheck: bool) -> publish::Rebuilt {
     let mut session = bench.warehouse.session("test").await.unwrap();
     let run_id = Uuid::now_v7();
-    ledger::start_run(&mut session, run_id, RunKind::Rebuild, None, at(9)).await.unwrap();
+    let kind = RunKind::Rebuild;
+    let _open = ledger::start_run(&mut session, run_id, kind, None, at(9)).await.unwrap();
     let request =
         Rebuild { run_id, now: at(9), tables: [].into(), from: None, to: None, verify, recheck };
     let (read, keep) = (bench.read_verdicts(), bench.keep_verdicts());

@@ -143,7 +143,8 @@ async fn a_rebuild_mends_what_is_not_what_raw_gives(kind: Kind) {
 async fn rebuild(bench: &Bench, verify: bool) -> (Rebuilt, Rebuilt) {
     let mut session = bench.warehouse.session("test").await.unwrap();
     let run_id = Uuid::now_v7();
-    ledger::start_run(&mut session, run_id, RunKind::Rebuild, None, at(9)).await.unwrap();
+    let kind = RunKind::Rebuild;
+    let _open = ledger::start_run(&mut session, run_id, kind, None, at(9)).await.unwrap();
     let request = Rebuild {
         run_id,
         now: at(9),

@@ -1,0 +1,303 @@
+//! The scheduler by the manual clock, on real databases and a real API.
+
+use std::fs;
+use std::sync::Arc;
+
+use daymark_plan::{DayState, Environment};
+use daymark_testkit::database::{Kind, TestDatabase};
+use daymark_testkit::on_both_databases;
+use daymark_testkit::rest::{Reply, RestServer};
+use daymark_warehouse::{Reader, RunFilter};
+use jiff::civil::{Date, date};
+use tempfile::TempDir;
+
+use super::*;
+
+on_both_databases! {
+    a_fire_for_a_published_day_is_a_recorded_no_op;
+    an_unscheduled_closing_is_a_line_in_a_file;
+    a_scheduler_that_stopped_leaves_late_and_missing_days;
+    a_publish_that_fails_as_a_whole_tells_every_source;
+}
+
+const BARS: &str = "/bars";
+
+/// A pipeline of one market source, fired every day at eight in New York, with its API, database and clock.
+struct Desk {
+    folder: TempDir,
+    api: RestServer,
+    database: TestDatabase,
+    clock: Clock,
+}
+
+/// Eight in New York, in November.
+fn eight(day: Date) -> Timestamp {
+    day.at(8, 0, 0, 0).in_tz("America/New_York").unwrap().timestamp()
+}
+
+impl Desk {
+    async fn new(kind: Kind, calendar: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let api = RestServer::start().await;
+        api.only(BARS, Reply::json(r#"[{"symbol": "x", "price": 1.5}]"#));
+        let database = TestDatabase::new(kind).await;
+        let desk = Self { folder, api, database, clock: Clock::manual(Timestamp::UNIX_EPOCH) };
+        desk.write(
+            "daymark.toml",
+            &format!(
+                "name = \"desk\"\ntime_zone = \"America/New_York\"\nschedule = \"cron(0 8 * * ? *)\"\n\
+                 [database]\nurl = \"{}\"\n",
+                desk.database.url
+            ),
+        );
+        desk.write("sources/bars.toml", &desk.source("bars", calendar));
+        desk.write("calendars/own.toml", "base = \"nyse\"\nclosed = [\"2026-11-24\"]\n");
+        desk.write(
+            "models/price.sql",
+            "/* model\ntable = \"price\"\nkey = [\"symbol\"]\n[columns]\nsymbol = \"text not null\"\n\
+             price = \"double precision\"\n*/\nselect _fetch_id, _fetch_row, symbol, price from raw_bars\n",
+        );
+        desk
+    }
+
+    fn source(&self, id: &str, calendar: &str) -> String {
+        format!(
+            "id = \"{id}\"\ncalendar = \"{calendar}\"\ndata_date = \"previous_session\"\ndeadline = \"09:30\"\n\
+             [request]\nurl = \"{}\"\n[retry]\nattempts = 1\n[rows]\nlayout = \"records\"\n[rows.fields]\n\
+             symbol = {{ path = \"symbol\", type = \"text\" }}\nprice = {{ path = \"price\", type = \"double\" }}\n",
+            self.api.url(&format!("/{id}"))
+        )
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn plan(&self) -> Arc<Plan> {
+        Arc::new(daymark_plan::load(self.folder.path(), &Environment::default()).unwrap())
+    }
+
+    fn runner(&self, plan: &Arc<Plan>) -> Runner {
+        Runner::new(Arc::clone(plan), self.clock.clone())
+    }
+
+    async fn reader(&self, runner: &Runner) -> Reader {
+        Reader::new(runner.warehouse().await.unwrap().clone(), self.clock.clone())
+    }
+
+    /// The states of the first source's days in a range.
+    async fn states(&self, plan: &Plan, reader: &Reader, from: Date, to: Date) -> Vec<String> {
+        let sources = reader.days(plan, from, to).await.unwrap();
+        sources[0].days.iter().map(|day| format!("{} {}", day.date, day.state)).collect()
+    }
+}
+
+/// What a turn did for its one source; the API answers by the manual clock.
+async fn morning(scheduler: &mut Scheduler<'_>, desk: &Desk, day: Date) -> String {
+    desk.clock.set(eight(day));
+    desk.api.only(BARS, Reply::json(r#"[{"symbol": "x", "price": 1.5}]"#).date(desk.clock.now()));
+    let report = scheduler.turn().await.expect("a fire is due");
+    let source = &report.sources[0];
+    assert!(scheduler.turn().await.is_none(), "a fire is acted on once");
+    format!("{day} {} {}", source.data_date, source.state.as_str())
+}
+
+async fn a_fire_for_a_published_day_is_a_recorded_no_op(kind: Kind) {
+    let desk = Desk::new(kind, "nyse").await;
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 20)));
+    let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
+    assert!(scheduler.turn().await.is_none(), "nothing is owed from before");
+    let mut found = Vec::new();
+    for day in 21..=25 {
+        found.push(morning(&mut scheduler, &desk, date(2026, 11, day)).await);
+    }
+    // Friday's bar is Saturday's; on Sunday and on Monday there is none that is new.
+    assert_eq!(
+        found,
+        [
+            "2026-11-21 2026-11-20 published",
+            "2026-11-22 2026-11-20 skipped",
+            "2026-11-23 2026-11-20 skipped",
+            "2026-11-24 2026-11-23 published",
+            "2026-11-25 2026-11-24 published",
+        ]
+    );
+    assert_eq!(desk.api.requests().len(), 3, "a no-op asks nobody");
+    let reader = desk.reader(&runner).await;
+    let runs = reader.runs(RunFilter { failed: false, last: 10 }).await.unwrap();
+    let told: Vec<String> = runs
+        .iter()
+        .rev()
+        .map(|run| {
+            let outcome = run.outcome.as_deref().unwrap();
+            format!("{outcome} {} {} {}", run.published, run.skipped, run.attempts)
+        })
+        .collect();
+    let (done, none) = ("succeeded 1 0 1", "succeeded 0 1 0");
+    assert_eq!(told, [done, none, none, done, done]);
+    let skipped = reader.run(runs[3].id).await.unwrap().unwrap();
+    assert_eq!(skipped.steps.len(), 1);
+    assert_eq!(skipped.steps[0].reason.as_deref(), Some("this day is published already"));
+    // A person who asks gets it.
+    let days = runner.days_at(desk.clock.now(), plan.sources.iter());
+    let order = Order { kind: RunKind::Manual, scheduled_at: None, days, reach: Reach::Forward };
+    let report = runner.execute(&order, &|_| {}).await.unwrap();
+    assert_eq!(report.sources[0].state.as_str(), "published");
+    assert_eq!(desk.api.requests().len(), 4);
+    runner.close().await;
+}
+
+async fn an_unscheduled_closing_is_a_line_in_a_file(kind: Kind) {
+    let desk = Desk::new(kind, "calendars/own.toml").await;
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 23)));
+    let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
+    let mut found = Vec::new();
+    for day in 24..=30 {
+        found.push(morning(&mut scheduler, &desk, date(2026, 11, day)).await);
+    }
+    // Tuesday the 24th is closed by the file, Thursday by the exchange; Friday is a half day.
+    assert_eq!(
+        found,
+        [
+            "2026-11-24 2026-11-23 published",
+            "2026-11-25 2026-11-23 skipped",
+            "2026-11-26 2026-11-25 published",
+            "2026-11-27 2026-11-25 skipped",
+            "2026-11-28 2026-11-27 published",
+            "2026-11-29 2026-11-27 skipped",
+            "2026-11-30 2026-11-27 skipped",
+        ]
+    );
+    let reader = desk.reader(&runner).await;
+    let states = desk.states(&plan, &reader, date(2026, 11, 23), date(2026, 11, 30)).await;
+    assert_eq!(
+        states,
+        [
+            "2026-11-23 published",
+            "2026-11-24 holiday",
+            "2026-11-25 published",
+            "2026-11-26 holiday",
+            "2026-11-27 published",
+            "2026-11-28 holiday",
+            "2026-11-29 holiday",
+            "2026-11-30 expected",
+        ]
+    );
+    runner.close().await;
+}
+
+async fn a_scheduler_that_stopped_leaves_late_and_missing_days(kind: Kind) {
+    let desk = Desk::new(kind, "nyse").await;
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 23)));
+    let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
+    morning(&mut scheduler, &desk, date(2026, 11, 24)).await;
+    let reader = desk.reader(&runner).await;
+    let at = |day: Date, hour, minute| {
+        let at = day.at(hour, minute, 0, 0).in_tz("America/New_York").unwrap();
+        desk.clock.set(at.timestamp());
+    };
+    let (monday, friday) = (date(2026, 11, 23), date(2026, 11, 27));
+    // Nobody takes a turn any more.
+    at(date(2026, 11, 25), 9, 29);
+    let states = desk.states(&plan, &reader, monday, date(2026, 11, 25)).await;
+    assert_eq!(states, ["2026-11-23 published", "2026-11-24 expected", "2026-11-25 expected"]);
+    at(date(2026, 11, 25), 9, 30);
+    let states = desk.states(&plan, &reader, monday, date(2026, 11, 25)).await;
+    assert_eq!(states, ["2026-11-23 published", "2026-11-24 late", "2026-11-25 expected"]);
+    at(friday, 12, 0);
+    let states = desk.states(&plan, &reader, monday, friday).await;
+    assert_eq!(
+        states,
+        [
+            "2026-11-23 published",
+            "2026-11-24 missing",
+            "2026-11-25 missing",
+            "2026-11-26 holiday",
+            "2026-11-27 expected",
+        ]
+    );
+    // Left out by a person, it is nobody's any more.
+    let warehouse = runner.warehouse().await.unwrap();
+    let mut session = warehouse.session("test").await.unwrap();
+    let source_id = &plan.sources[0].id;
+    let skip = ledger::Skip {
+        source_id,
+        data_date: date(2026, 11, 24),
+        entity: None,
+        kind: ledger::SkipKind::Discarded,
+        by_whom: Some("somebody"),
+        reason: "the API was down all day",
+    };
+    ledger::skip_day(session.client(), &skip, desk.clock.now()).await.unwrap();
+    drop(session);
+    let days = reader.days(&plan, monday, friday).await.unwrap();
+    let left_out = &days[0].days[1];
+    assert_eq!(left_out.state, DayState::Skipped);
+    assert_eq!(left_out.reason.as_deref(), Some("the API was down all day"));
+    runner.close().await;
+}
+
+async fn a_publish_that_fails_as_a_whole_tells_every_source(kind: Kind) {
+    let desk = Desk::new(kind, "nyse").await;
+    desk.write("sources/wrong.toml", &desk.source("wrong", "nyse"));
+    desk.api.only("/wrong", Reply::json("{}").status(404));
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 23)));
+    let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
+    // A table that is not ours stands where the model's is to be: nothing can be published at all.
+    let warehouse = runner.warehouse().await.unwrap();
+    let mut session = warehouse.session("test").await.unwrap();
+    session.client().batch_execute("create table price (x int)").await.unwrap();
+    drop(session);
+    desk.clock.set(eight(date(2026, 11, 24)));
+    for path in [BARS, "/wrong"] {
+        let status = if path == BARS { 200 } else { 404 };
+        let body = r#"[{"symbol": "x", "price": 1.5}]"#;
+        desk.api.only(path, Reply::json(body).status(status).date(desk.clock.now()));
+    }
+    assert!(scheduler.turn().await.is_none());
+    assert!(scheduler.wait() >= FIRST_AGAIN, "it is tried again, and not at once");
+    let reader = desk.reader(&runner).await;
+    let monday = date(2026, 11, 23);
+    let days = reader.days(&plan, monday, monday).await.unwrap();
+    let told: Vec<String> = days
+        .iter()
+        .map(|source| {
+            let day = &source.days[0];
+            let reason = day.reason.as_deref().unwrap_or_default();
+            format!("{} {} {}", source.source, day.state, &reason[..reason.len().min(14)])
+        })
+        .collect();
+    assert_eq!(told, ["bars failed not published:", "wrong failed HTTP 404"]);
+    let runs = reader.runs(RunFilter { failed: true, last: 1 }).await.unwrap();
+    assert_eq!(runs[0].outcome.as_deref(), Some("failed"));
+    let detail = reader.run(runs[0].id).await.unwrap().unwrap();
+    let steps: Vec<String> = detail
+        .steps
+        .iter()
+        .map(|step| {
+            format!("{} {} {}", step.source, step.stage, step.outcome.as_deref().unwrap_or("-"))
+        })
+        .collect();
+    assert_eq!(steps, ["bars ingest fetched", "bars publish failed", "wrong ingest refused"]);
+    assert!(detail.log.iter().any(|line| line.level == "error"), "{:?}", detail.log);
+
+    // What stood in the way is taken away: the fire is due again and does not ask the API again.
+    let mut session = warehouse.session("test").await.unwrap();
+    session.client().batch_execute("drop table price").await.unwrap();
+    drop(session);
+    let asked = desk.api.requests().len();
+    let report = scheduler.turn().await.expect("the fire is due again");
+    assert_eq!(report.sources[0].state.as_str(), "published");
+    assert_eq!(desk.api.requests().len(), asked + 1, "only the refused one is asked again");
+    runner.close().await;
+}
