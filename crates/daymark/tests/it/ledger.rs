@@ -56,7 +56,7 @@ async fn a_run_is_kept_with_its_steps_its_requests_and_what_it_said(kind: Kind) 
     assert!(weather["duration_ms"].is_u64());
     let market = of("sp500");
     assert_eq!([&market[0]["number"], &market[1]["number"]], [1, 2]);
-    assert_eq!([&market[0]["status"], &market[0]["bytes"]], [503, 14]);
+    assert_eq!([&market[0]["status"], &market[0]["bytes"]], [503, 13]);
     assert_eq!(market[0]["outcome"], "failed");
 
     let text = world.daymark(&["runs", "show", "last"]).await;
