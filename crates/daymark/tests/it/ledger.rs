@@ -62,7 +62,7 @@ async fn a_run_is_kept_with_its_steps_its_requests_and_what_it_said(kind: Kind) 
     let text = world.daymark(&["runs", "show", "last"]).await;
     text.expect_code(0);
     for words in
-        ["steps", "requests", "log", "weather: fetching", "ERROR sp500: sp500 2026-03-02: failed"]
+        ["steps", "requests", "log", "weather: fetching", "ERROR sp500: 2026-03-02: failed"]
     {
         assert!(text.stdout.contains(words), "`{words}`: {}", text.stdout);
     }
