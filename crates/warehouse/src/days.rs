@@ -153,6 +153,8 @@ async fn recorded(
     to: Date,
 ) -> Result<Known, WarehouseError> {
     let doing = WarehouseError::statement("reading the days");
+    // PostgreSQL's dates do not begin as early as ours.
+    let from = from.max(jiff::civil::date(1, 1, 1));
     let rows = client
         .query(
             "select source_id, data_date, entity, state, coalesce(day.reason, last_reason), since,

@@ -24,7 +24,7 @@ const DEFAULT_DAYS: u32 = 60;
 /// The most days one grid shows.
 const MOST_DAYS: u32 = 400;
 /// The newest runs shown.
-const RUNS: u32 = 10;
+const RUNS: u32 = 6;
 
 /// Every state, in the order of the legend: its mark in a cell, and what it means.
 const STATES: [(DayState, &str, &str); 9] = [

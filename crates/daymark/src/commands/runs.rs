@@ -82,10 +82,8 @@ async fn find(
 
 fn table(plan: &Plan, runs: &[Run], filter: RunFilter) -> String {
     if runs.is_empty() {
-        return match filter.failed {
-            true => "no run has failed\n".to_owned(),
-            false => "nothing has run yet: `daymark run` runs now\n".to_owned(),
-        };
+        let none = "nothing has run yet: `daymark run` runs now\n";
+        return if filter.failed { "no run has failed\n" } else { none }.to_owned();
     }
     let zone = &plan.settings.zone;
     let rows: Vec<Vec<String>> = runs

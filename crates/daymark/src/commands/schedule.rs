@@ -49,6 +49,12 @@ fn about_day(
     if !source.calendar.has_data_on(date) {
         return Some(format!("{date} is no day of the calendar `{}`", source.calendar));
     }
+    if !source.calendar.covers(date) {
+        return Some(format!(
+            "for {date}, which the calendar `{}` does not know: an ordinary week counts",
+            source.calendar
+        ));
+    }
     let day = zone.to_datetime(fire).date();
     let again = before.is_some_and(|before| of(before) == date);
     match (source.data_date, again) {

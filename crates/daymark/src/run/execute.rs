@@ -482,10 +482,11 @@ impl Runner {
             earlier.into_iter().map(|step| (step.key.clone(), step)).collect();
         for landed in landed {
             let part = landed.report(&report);
-            let words = match &part.reason {
-                Some(reason) => format!("{}: {}: {reason}", part.name(), part.state.as_str()),
-                None => format!("{}: {}", part.name(), part.state.as_str()),
-            };
+            let entity = part.entity.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+            let mut words = format!("{}{entity}: {}", landed.data_date, part.state.as_str());
+            if let Some(reason) = &part.reason {
+                words.push_str(&format!(": {reason}"));
+            }
             let level = if part.state.is_wrong() { "error" } else { "info" };
             journal.say(level, Some(&landed.source_id), &words);
             if landed.is_kept() {

@@ -175,7 +175,7 @@ impl Part {
     }
 
     /// Its name before a reason.
-    pub(super) fn name(&self) -> String {
+    fn name(&self) -> String {
         match &self.entity {
             Some(entity) => format!("{} {} {entity}", self.source, self.data_date),
             None => format!("{} {}", self.source, self.data_date),

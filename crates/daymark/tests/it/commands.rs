@@ -88,7 +88,7 @@ async fn init_writes_a_valid_folder_once() {
     assert_eq!(
         here.json(),
         json!({
-            "valid": true, "problems": [], "pipeline": "dc-markets",
+            "valid": true, "problems": [], "warnings": [], "pipeline": "dc-markets",
             "sources": ["sp500", "weather"], "models": ["sp500_daily", "weather_daily"],
             "marts": ["sp500_metrics", "weather_metrics", "market_weather"], "pages": ["overview"],
         })

@@ -53,7 +53,7 @@ async fn a_run_that_is_killed_while_it_publishes_is_published_by_the_next(kind: 
                      from daymark.publish_table";
     assert_eq!(world.rows(publishes).await, ["[2,5,0]"]);
     // The run that was killed is found, and its steps say where it was.
-    let runs = "select outcome, finished_at is null, reason like '%ended without closing it' from daymark.run \
+    let runs = "select outcome, finished_at is null as open, reason like '%ended without closing it' as told from daymark.run \
                 order by started_at";
     assert_eq!(
         world.rows(runs).await,

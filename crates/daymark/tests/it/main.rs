@@ -11,6 +11,7 @@ mod crash;
 mod doctor;
 mod entities;
 mod infer;
+mod ledger;
 mod raw;
 mod recorded;
 mod secrets;

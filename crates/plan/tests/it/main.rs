@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 mod checks;
+mod ledger;
 mod rows;
 mod sources;
 mod zones;

@@ -21,6 +21,9 @@ on_both_databases! {
 }
 
 const BARS: &str = "/bars";
+/// Has the database refuse every publish, and take it again.
+const REFUSED: &str = "alter table daymark.publish add constraint never check (publish_id < 0)";
+const TAKEN: &str = "alter table daymark.publish drop constraint never";
 
 /// A pipeline of one market source, fired every day at eight in New York, with its API, database and clock.
 struct Desk {
@@ -253,10 +256,10 @@ async fn a_publish_that_fails_as_a_whole_tells_every_source(kind: Kind) {
     let runner = desk.runner(&plan);
     desk.clock.set(eight(date(2026, 11, 23)));
     let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
-    // A table that is not ours stands where the model's is to be: nothing can be published at all.
+    // The database refuses every publish.
     let warehouse = runner.warehouse().await.unwrap();
     let mut session = warehouse.session("test").await.unwrap();
-    session.client().batch_execute("create table price (x int)").await.unwrap();
+    session.client().batch_execute(REFUSED).await.unwrap();
     drop(session);
     desk.clock.set(eight(date(2026, 11, 24)));
     for path in [BARS, "/wrong"] {
@@ -293,7 +296,7 @@ async fn a_publish_that_fails_as_a_whole_tells_every_source(kind: Kind) {
 
     // What stood in the way is taken away: the fire is due again and does not ask the API again.
     let mut session = warehouse.session("test").await.unwrap();
-    session.client().batch_execute("drop table price").await.unwrap();
+    session.client().batch_execute(TAKEN).await.unwrap();
     drop(session);
     let asked = desk.api.requests().len();
     let report = scheduler.turn().await.expect("the fire is due again");
