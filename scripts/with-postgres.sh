@@ -30,6 +30,9 @@ trap stop EXIT
 port=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })')
 (cd "$home" && "${as_server[@]}" "$bin/initdb" -D "$home/data" -U daymark --auth=trust --encoding=UTF8 --no-sync >"$home/initdb.log") \
   || { cat "$home/initdb.log" >&2; exit 1; }
+# Members of this role are asked for their password, which a test of a wrong one needs.
+hba=$(cat "$home/data/pg_hba.conf")
+printf 'host all +daymark_by_password 127.0.0.1/32 scram-sha-256\n%s\n' "$hba" >"$home/data/pg_hba.conf"
 # Nothing here outlives the run, so nothing waits for the disk.
 (cd "$home" && "${as_server[@]}" "$bin/pg_ctl" -D "$home/data" -l "$home/data/server.log" -w \
   -o "-c listen_addresses=127.0.0.1 -p $port -c unix_socket_directories= -c fsync=off -c max_connections=200" start >/dev/null) \

@@ -47,6 +47,8 @@ pub(crate) struct Answer {
     pub(crate) url: Url,
     /// The body after content decoding; none when it did not come whole.
     pub(crate) body: Option<Spooled>,
+    /// Whether the body came as fast as it could be taken.
+    pub(crate) came_fast: bool,
 }
 
 /// Why an attempt brought nothing to verify.
@@ -283,6 +285,7 @@ mod tests {
             received_at: "2026-11-23T13:00:00Z".parse().unwrap(),
             url: "https://api.example.com/v1/x?key=secret".parse().unwrap(),
             body: None,
+            came_fast: false,
         }
     }
 

@@ -72,7 +72,8 @@ impl Ingest {
                     token = Some(got);
                 }
                 let progress = |bytes, announced| watch(FetchEvent::Received { bytes, announced });
-                client::send(client, &outgoing, request, &self.clock, &self.store, &progress).await
+                let into = (&self.store, &self.turns);
+                client::send(client, &outgoing, request, &self.clock, into, &progress).await
             };
             let sent_at = Instant::now();
             let sent = tokio::time::timeout(limit, sending).await.unwrap_or_else(|_| {

@@ -16,6 +16,7 @@ use crate::answer::{Answer, Failure, Redirects};
 use crate::error::{ErrorKind, IngestError};
 use crate::request::Outgoing;
 use crate::store::RawStore;
+use crate::turns::Turns;
 use crate::words::{innermost, seconds, words_of};
 
 /// What tells clients apart: `reqwest` fixes these when a client is made.
@@ -29,6 +30,16 @@ struct ClientKind {
     proxy: Option<Shown>,
     ca_file: Option<PathBuf>,
     cookies: bool,
+    connections: Connections,
+}
+
+/// What becomes of a connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Connections {
+    /// It is used for the next.
+    UsedAgain,
+    /// It is closed.
+    UsedOnce,
 }
 
 /// A text that is not shown.
@@ -55,6 +66,7 @@ impl Clients {
         source: &Source,
         url: &Url,
         values: &Values<'_>,
+        connections: Connections,
     ) -> Result<reqwest::Client, IngestError> {
         let (request, source_id) = (&source.request, &source.id);
         let proxy = match &request.proxy {
@@ -72,6 +84,7 @@ impl Clients {
             proxy: proxy.map(Shown),
             ca_file: request.ca_file.clone(),
             cookies: request.cookies,
+            connections,
         };
         if kind.cookies {
             // Cookies live as long as a fetch: a request is a function of what the folder says.
@@ -100,6 +113,9 @@ impl ClientKind {
             .cookie_store(self.cookies)
             // They are followed in `send`, which knows what may go along.
             .redirect(redirect::Policy::none());
+        if self.connections == Connections::UsedOnce {
+            builder = builder.pool_max_idle_per_host(0);
+        }
         let mut certificates = Vec::new();
         if let Some(file) = &self.ca_file {
             let pem = std::fs::read(file).map_err(|e| bad("request.ca_file", e.to_string()))?;
@@ -156,7 +172,7 @@ pub(crate) async fn send(
     outgoing: &Outgoing,
     limits: &Request,
     clock: &Clock,
-    store: &RawStore,
+    (store, turns): (&RawStore, &Turns),
     progress: &(dyn Fn(u64, Option<u64>) + Sync),
 ) -> Result<Answer, Failure> {
     let asked = outgoing.url.clone();
@@ -164,7 +180,7 @@ pub(crate) async fn send(
     let mut redirects = Redirects { asked: &asked, hosts, max, left: max };
     let mut outgoing = outgoing.clone();
     loop {
-        let answer = exchange(client, &outgoing, limits, clock, store, progress).await?;
+        let answer = exchange(client, &outgoing, limits, clock, (store, turns), progress).await?;
         if let Some(to) = answer.leads_to(&redirects) {
             let status = answer.status.as_u16();
             if outgoing.would_give_away(status, &to) {
@@ -192,7 +208,7 @@ async fn exchange(
     outgoing: &Outgoing,
     limits: &Request,
     clock: &Clock,
-    store: &RawStore,
+    (store, turns): (&RawStore, &Turns),
     progress: &(dyn Fn(u64, Option<u64>) + Sync),
 ) -> Result<Answer, Failure> {
     let method = match outgoing.method {
@@ -212,15 +228,16 @@ async fn exchange(
         received_at: clock.now(),
         url: outgoing.url.clone(),
         body: None,
+        came_fast: false,
     };
     let announced = response.content_length();
-    let mut spool = store.spool();
+    let (mut spool, mut coming) = (store.spool(), turns.coming(limits.read_timeout));
     let mut received = 0_u64;
     if announced.is_some_and(|bytes| bytes > limits.max_bytes) {
         return Err(too_large(limits).with(answer));
     }
     loop {
-        match response.chunk().await {
+        match coming.piece(&mut response).await {
             Ok(Some(chunk)) => {
                 received += chunk.len() as u64;
                 if received > limits.max_bytes {
@@ -233,6 +250,7 @@ async fn exchange(
             Err(error) => return Err(broken_body(error, received, limits).with(answer)),
         }
     }
+    answer.came_fast = coming.came_fast();
     answer.body = Some(spool.finish().await.map_err(|error| not_put_aside(&error))?);
     Ok(answer)
 }

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::aws;
-use crate::client::Clients;
+use crate::client::{Clients, Connections};
 use crate::fetch::MAX_SKEW;
 use crate::store::RawStore;
 use crate::words::{chain, innermost};
@@ -124,7 +124,8 @@ async fn ask(
     clock: &Clock,
 ) -> Finding {
     let secrets = secrets(source, environment);
-    let client = match clients.for_source(source, url, &values(source, &secrets, clock.now())) {
+    let values = values(source, &secrets, clock.now());
+    let client = match clients.for_source(source, url, &values, Connections::UsedAgain) {
         Ok(client) => client,
         Err(error) => return Finding::fail("api", chain(&error), error.hint()),
     };

@@ -5,6 +5,7 @@
 //! kept as evidence, whatever its status; a body that broke off or was too large was never received
 //! and is not. Deliberately absent: whether a fetch is due; the order of objects, which is `keep.rs`'s.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use daymark_plan::{
@@ -20,7 +21,8 @@ use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::auth::Tokens;
-use crate::client::Clients;
+use crate::buffers::Buffers;
+use crate::client::{Clients, Connections};
 use crate::error::{ErrorKind, IngestError};
 use crate::history::History;
 use crate::keep::{Collected, Kept};
@@ -31,6 +33,7 @@ use crate::request::Outgoing;
 use crate::scrub::Scrubber;
 use crate::secrets;
 use crate::store::RawStore;
+use crate::turns::Turns;
 use crate::verify::{About, Looked, Refusal, enough, look_into, look_through};
 
 /// How far this machine's clock may be from an API's or a store's (DESIGN.md section 6).
@@ -95,6 +98,13 @@ pub enum FetchEvent {
         /// Counted from 1.
         number: u32,
     },
+    /// Something happened to the fetch of an entity.
+    Of {
+        /// Whose.
+        entity: EntityId,
+        /// What happened.
+        event: Box<FetchEvent>,
+    },
     /// The fetch of an entity ended.
     Entity {
         /// Whose.
@@ -104,6 +114,16 @@ pub enum FetchEvent {
         /// How many there are.
         of: usize,
     },
+}
+
+impl FetchEvent {
+    /// What happened, whichever entity it happened to.
+    pub fn plain(&self) -> &Self {
+        match self {
+            Self::Of { event, .. } => event.plain(),
+            event => event,
+        }
+    }
 }
 
 /// What came of one entity of a source, or of a source without entities.
@@ -128,6 +148,8 @@ pub struct Ingest {
     pub(crate) environment: Environment,
     zone: TimeZone,
     looked_at: Semaphore,
+    buffers: Buffers,
+    pub(crate) turns: Turns,
 }
 
 /// What every fetch of a source needs, looked up once.
@@ -136,6 +158,8 @@ pub(crate) struct Prepared {
     pub(crate) history: History,
     /// How many may ask at once.
     pub(crate) asking: Semaphore,
+    /// Whether a body came as fast as it could be taken.
+    pub(crate) comes_fast: AtomicBool,
 }
 
 impl Ingest {
@@ -168,6 +192,8 @@ impl Ingest {
             environment,
             zone,
             looked_at: Semaphore::new(LOOKED_AT_MIB as usize),
+            buffers: Buffers::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -201,7 +227,7 @@ impl Ingest {
         let entities: Vec<_> =
             entities.into_iter().filter(|entity| only(entity.map(|entity| &entity.id))).collect();
         let of = entities.len();
-        let done = std::sync::atomic::AtomicUsize::new(0);
+        let done = AtomicUsize::new(0);
         let fetches = entities.into_iter().map(|entity| {
             let (prepared, before, done) = (&prepared, &before, &done);
             async move {
@@ -212,7 +238,7 @@ impl Ingest {
                     None => (self.fetch_one(source, entity, order, prepared, watch).await, false),
                 };
                 if let Some(entity) = id.clone() {
-                    let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     watch(FetchEvent::Entity { entity, done, of });
                 }
                 Fetched { entity: id, outcome, fetched_before }
@@ -250,7 +276,7 @@ impl Ingest {
         }
         let history = History::new(self.store.clone(), source.id.clone(), self.clock.now());
         let asking = Semaphore::new(source.entities.concurrency.max(1));
-        Ok(Prepared { secrets, history, asking })
+        Ok(Prepared { secrets, history, asking, comes_fast: false.into() })
     }
 
     /// What was accepted for the same scheduled instant before: a fire that is delivered twice, or tried
@@ -280,17 +306,32 @@ impl Ingest {
         prepared: &Prepared,
         watch: &(dyn Fn(FetchEvent) + Sync),
     ) -> Result<StoredManifest, IngestError> {
+        let of_entity = |event: FetchEvent| match entity {
+            Some(entity) => {
+                watch(FetchEvent::Of { entity: entity.id.clone(), event: Box::new(event) });
+            }
+            None => watch(event),
+        };
+        let watch: &(dyn Fn(FetchEvent) + Sync) = &of_entity;
         let cursor = self.position(source, entity, order, prepared).await?;
         let values = self.values(source, entity, order, cursor.as_deref(), &prepared.secrets)?;
         let outgoing = Outgoing::build(source, &values)?;
-        let client = self.clients.for_source(source, &outgoing.url, &values)?;
+        let url = outgoing.url.clone();
+        let mut client = self.clients.for_source(source, &url, &values, Connections::UsedAgain)?;
         let (mut pager, mut next) =
             Pager::new(&source.pagination, &source.request.redirect_hosts, outgoing);
         let mut collected = Collected::new(source, entity, order, cursor, next.shown());
         let mut scrubber = Scrubber::default();
         loop {
             let turn = prepared.asking.acquire().await.ok();
+            if prepared.comes_fast.load(Ordering::Relaxed) && !source.request.cookies {
+                // A connection keeps the large buffers it has grown (`turns.rs`).
+                client = self.clients.for_source(source, &url, &values, Connections::UsedOnce)?;
+            }
             let asked = self.ask(&client, source, &next, &values, watch).await;
+            if asked.answer.as_ref().is_some_and(|answer| answer.came_fast) {
+                prepared.comes_fast.store(true, Ordering::Relaxed);
+            }
             // A large body keeps its turn until it is kept: few of them are in memory at once.
             let is_large = asked.answer.as_ref().is_some_and(Answer::is_large);
             let _turn = turn.filter(|_| is_large);
@@ -362,11 +403,15 @@ impl Ingest {
             }
         }
         let held = self.looked_at.acquire_many(mib.min(LOOKED_AT_MIB)).await.ok();
-        let body = spooled.read().await.map_err(IngestError::Spool)?;
-        let scrubber = scrubber.clone();
-        let looked = blocking(move || look_into(&about, &body, &scrubber)).await;
+        let (spooled, buffers, scrubber) =
+            (spooled.clone(), self.buffers.clone(), scrubber.clone());
+        let looked = blocking(move || {
+            let body = spooled.read_from(&buffers)?;
+            Ok(look_into(&about, &body, &scrubber))
+        })
+        .await;
         drop(held);
-        Ok(looked)
+        looked.map_err(IngestError::Spool)
     }
 
     /// Where the cursor of an incremental source stands.

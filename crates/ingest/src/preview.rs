@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio::sync::Semaphore;
 
 use crate::answer::Answer;
+use crate::client::Connections;
 use crate::error::{ErrorKind, IngestError};
 use crate::fetch::{FetchEvent, FetchOrder, Ingest, Prepared, Reach, after_page, clocks_agree};
 use crate::history::{CursorPosition, History};
@@ -187,12 +188,14 @@ impl Ingest {
         };
         let secrets = secrets::look_up(source, &self.environment).await?;
         let history = History::new(self.store.clone(), source.id.clone(), self.clock.now());
-        let prepared = Prepared { secrets, history, asking: Semaphore::new(1) };
+        let prepared =
+            Prepared { secrets, history, asking: Semaphore::new(1), comes_fast: false.into() };
         let standing = self.standing(source, entity, &order.fetch, &prepared).await?;
         let before = standing.as_ref().and_then(|cursor| cursor.before.as_deref());
         let values = self.values(source, entity, &order.fetch, before, &prepared.secrets)?;
         let outgoing = Outgoing::build(source, &values)?;
-        let client = self.clients.for_source(source, &outgoing.url, &values)?;
+        let client =
+            self.clients.for_source(source, &outgoing.url, &values, Connections::UsedAgain)?;
         let (mut pager, mut next) =
             Pager::new(&source.pagination, &source.request.redirect_hosts, outgoing);
         let mut scrubber = Scrubber::default();

@@ -15,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::buffers::Buffers;
+
 /// A body larger than this goes to a file, as much at a time.
 const IN_MEMORY: usize = 64 << 10;
 
@@ -168,6 +170,14 @@ impl Spooled {
         match &self.content {
             Content::Memory(bytes) => Ok(bytes.clone()),
             Content::File(file) => Ok(tokio::fs::read(file.path()).await?.into()),
+        }
+    }
+
+    /// All of it, in memory that is used again.
+    pub(crate) fn read_from(&self, buffers: &Buffers) -> io::Result<Bytes> {
+        match &self.content {
+            Content::Memory(bytes) => Ok(bytes.clone()),
+            Content::File(file) => buffers.read(file.path(), self.len),
         }
     }
 

@@ -45,8 +45,13 @@ impl JsonPath {
         } else {
             format!("$.{relative}")
         };
-        let query = serde_json_path::JsonPath::parse(&absolute)
-            .map_err(|error| error.message().to_owned())?;
+        let query = serde_json_path::JsonPath::parse(&absolute).map_err(|error| {
+            // In bytes, from 0; what was put before the path is not counted.
+            let added = absolute.len() - text.len();
+            let at = error.position().saturating_sub(added);
+            let before = text.get(..at).unwrap_or(text).chars().count();
+            format!("{} at character {}", error.message(), before + 1)
+        })?;
         let segments = plain_segments(&absolute[1..]);
         let steps = segments.as_deref().and_then(|segments| {
             let steps = segments.iter().map(|segment| match segment {
@@ -231,5 +236,9 @@ mod tests {
     fn nonsense_is_refused() {
         assert!(JsonPath::parse("$.a[").is_err());
         assert!(JsonPath::parse("a b").is_err());
+        for (text, at) in [("$.a[", 4), (".a[", 3), ("a[", 2), ("a b", 2), ("@.a[", 4)] {
+            let reason = JsonPath::parse(text).unwrap_err();
+            assert!(reason.ends_with(&format!(" at character {at}")), "{text}: {reason}");
+        }
     }
 }

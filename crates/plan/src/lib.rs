@@ -56,6 +56,6 @@ pub use source::{
     Auth, Body, ClientCredentials, CursorType, Entities, Entity, EntityColumn, EntityId, Expect,
     Incremental, JsonTemplate, KeyPlace, Method, Moment, Name, PageStyle, Pagination, Rate,
     Request, Retry, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values, Weight,
-    Window, is_secret_name,
+    Window, check_url, is_secret_name,
 };
 pub use zone_data::{ZoneData, zone_data};

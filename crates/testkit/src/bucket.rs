@@ -4,7 +4,8 @@
 //! In: nothing. Out: the server's address and a bucket's name. Deliberately absent: taking buckets away;
 //! the server that holds them is made for one run of the tests.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,6 +60,55 @@ pub struct UserKeys {
     pub secret: String,
 }
 
+/// An S3 server of a test's own whose one bucket holds many objects from the beginning, all of them `{}`.
+#[derive(Debug)]
+pub struct FilledServer {
+    /// The bucket.
+    pub bucket: TestBucket,
+    process: Child,
+}
+
+impl FilledServer {
+    /// Starts a server with a bucket of these keys; it is ready when it says where it runs.
+    pub fn start(bucket: &str, keys: impl IntoIterator<Item = String>) -> Self {
+        let mut process = Command::new(program().with_file_name("python3"))
+            .args(["-c", include_str!("filled_bucket.py"), bucket])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the Python beside the program of DAYMARK_TEST_MOTO starts");
+        let mut stdin = BufWriter::new(process.stdin.take().expect("it is piped"));
+        for key in keys {
+            writeln!(stdin, "{key}").expect("it reads its keys");
+        }
+        drop(stdin);
+        let endpoint = endpoint_of(&mut process);
+        Self { bucket: TestBucket { endpoint, name: bucket.to_owned() }, process }
+    }
+}
+
+impl Drop for FilledServer {
+    fn drop(&mut self) {
+        // It may be gone already.
+        self.process.kill().unwrap_or_default();
+        self.process.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// Where a server that was started runs, as it says itself.
+fn endpoint_of(process: &mut Child) -> String {
+    let said = BufReader::new(process.stderr.take().expect("it is piped"));
+    let mut lines = said.lines().map_while(Result::ok);
+    let endpoint = lines.find_map(|line| {
+        let from = line.find("http://127.0.0.1:")?;
+        Some(line[from..].trim().to_owned())
+    });
+    // Whoever writes into a pipe that nobody reads stops one day.
+    std::thread::spawn(move || lines.for_each(drop));
+    endpoint.expect("it says where it runs")
+}
+
 impl GuardedServer {
     /// Starts a server; it is ready when it says where it runs.
     pub fn start() -> Self {
@@ -68,15 +118,7 @@ impl GuardedServer {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program of DAYMARK_TEST_MOTO starts");
-        let said = BufReader::new(process.stderr.take().expect("it is piped"));
-        let mut lines = said.lines().map_while(Result::ok);
-        let endpoint = lines.find_map(|line| {
-            let from = line.find("http://127.0.0.1:")?;
-            Some(line[from..].trim().to_owned())
-        });
-        // Whoever writes into a pipe that nobody reads stops one day.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { endpoint: endpoint.expect("it says where it runs"), process }
+        Self { endpoint: endpoint_of(&mut process), process }
     }
 
     /// Makes a bucket.
@@ -155,8 +197,9 @@ pub(crate) fn server() -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this variable is for tests only")]
-fn program() -> String {
-    std::env::var("DAYMARK_TEST_MOTO").expect(
+fn program() -> PathBuf {
+    let program = std::env::var("DAYMARK_TEST_MOTO").expect(
         "DAYMARK_TEST_MOTO is the path of moto_server; `scripts/with-s3.sh COMMAND` installs it and sets it",
-    )
+    );
+    program.into()
 }

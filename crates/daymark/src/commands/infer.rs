@@ -28,6 +28,14 @@ pub(crate) fn infer(arguments: &Infer) -> Result<ExitCode, Failure> {
         }
         None => id_of(&arguments.files[0]),
     };
+    if let Some(url) = &arguments.url {
+        daymark_plan::check_url(url).map_err(|problem| {
+            let hint = problem
+                .hint
+                .unwrap_or_else(|| "give `--url` as `url` of `[request]` will have it".to_owned());
+            Failure::usage(problem.message, hint)
+        })?;
+    }
     let mut bodies = Vec::new();
     for file in &arguments.files {
         let body = read(file).map_err(|cause| {

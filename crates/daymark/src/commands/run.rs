@@ -50,7 +50,13 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     } else {
         output::to_stdout(&report.text())?;
     }
-    Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let ids: Vec<&SourceId> = sources.iter().map(|source| &source.id).collect();
+    let failed = if arguments.sources.is_empty() {
+        report.has_failed()
+    } else {
+        report.has_failed_for(&ids)
+    };
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The sources named, or all.

@@ -43,10 +43,12 @@ impl Journal {
 
     /// Takes an event of the run. Bytes that come in are no news.
     pub(super) fn hear(&self, event: &RunEvent<'_>) {
+        if progress::is_of_bytes(event) {
+            return;
+        }
         let (source_id, level) = match event {
-            RunEvent::Fetch { event: FetchEvent::Received { .. }, .. } => return,
             RunEvent::Fetch { source_id, event } => {
-                let is_bad = matches!(event, FetchEvent::Waiting { .. });
+                let is_bad = matches!(event.plain(), FetchEvent::Waiting { .. });
                 (Some(*source_id), if is_bad { "warn" } else { "info" })
             }
             RunEvent::Publish(_) => (None, "info"),

@@ -51,8 +51,7 @@ impl Progress {
     pub(crate) fn show(&self, event: &RunEvent<'_>) {
         let (name, words) = words(event);
         match self {
-            Self::Lines
-                if matches!(event, RunEvent::Fetch { event: FetchEvent::Received { .. }, .. }) => {}
+            Self::Lines if is_of_bytes(event) => {}
             Self::Lines => output::to_stderr(&format!("{name}: {words}\n")),
             Self::Bars { all, bars } => {
                 let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,6 +81,12 @@ impl Progress {
     }
 }
 
+/// Whether it only says how far a body has come.
+pub(super) fn is_of_bytes(event: &RunEvent<'_>) -> bool {
+    let RunEvent::Fetch { event, .. } = event else { return false };
+    matches!(event.plain(), FetchEvent::Received { .. })
+}
+
 /// What an event is about, and what it says.
 pub(super) fn words(event: &RunEvent<'_>) -> (String, String) {
     match event {
@@ -101,6 +106,7 @@ fn fetch_words(event: &FetchEvent) -> String {
         FetchEvent::Waiting { wait, why } => {
             format!("{why}; asking again in {:.1} s", wait.as_secs_f64())
         }
+        FetchEvent::Of { entity, event } => format!("{entity}: {}", fetch_words(event)),
         FetchEvent::Page { number } => format!("page {number}"),
         FetchEvent::Entity { entity, done, of } => format!("{entity} done, {done} of {of}"),
     }

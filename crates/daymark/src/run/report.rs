@@ -57,7 +57,9 @@ pub(crate) struct SourceReport {
     /// The day.
     pub(crate) data_date: Date,
     /// Requests made.
-    pub(crate) attempts: usize,
+    pub(crate) requests: usize,
+    /// Pages received.
+    pub(crate) pages: usize,
     /// Bytes received.
     pub(crate) bytes: u64,
     /// Where the accepted bytes are, when they are in one place.
@@ -95,7 +97,9 @@ pub(crate) struct Part {
     /// The entity.
     pub(crate) entity: Option<EntityId>,
     /// Requests made.
-    pub(crate) attempts: usize,
+    pub(crate) requests: usize,
+    /// Pages received.
+    pub(crate) pages: usize,
     /// Bytes received.
     pub(crate) bytes: u64,
     /// Where the accepted bytes are; of several pages, the first.
@@ -131,7 +135,8 @@ impl Part {
             source,
             data_date,
             entity,
-            attempts: 0,
+            requests: 0,
+            pages: 0,
             bytes: 0,
             raw_key: None,
             extracted: 0,
@@ -145,7 +150,8 @@ impl Part {
 
     pub(super) fn fetched(&mut self, manifest_key: &str, manifest: &Manifest) {
         self.manifest_key = Some(manifest_key.to_owned());
-        self.attempts = manifest.attempts.len();
+        self.requests = manifest.attempts.len();
+        self.pages = manifest.pages.len();
         self.bytes = manifest.bytes();
         self.raw_key = manifest.pages.iter().find_map(|page| page.raw_key.clone());
         if let Some(rows) = &manifest.rows {
@@ -208,7 +214,8 @@ impl SourceReport {
         Some(Self {
             source: first.source.clone(),
             data_date: first.data_date,
-            attempts: parts.iter().map(|part| part.attempts).sum(),
+            requests: parts.iter().map(|part| part.requests).sum(),
+            pages: parts.iter().map(|part| part.pages).sum(),
             bytes: parts.iter().map(|part| part.bytes).sum(),
             raw_key,
             extracted: parts.iter().map(|part| part.extracted).sum(),
@@ -228,7 +235,11 @@ impl SourceReport {
     fn place(&self) -> String {
         let accepted = self.entities.iter().filter(|part| part.raw_key.is_some()).count();
         match (&self.raw_key, accepted) {
-            (Some(key), _) => key.clone(),
+            (Some(key), _) => match self.pages {
+                0 | 1 => key.clone(),
+                2 => format!("{key} (+1 page)"),
+                pages => format!("{key} (+{} pages)", pages - 1),
+            },
             (None, 0) => "-".to_owned(),
             (None, count) => format!("raw/{}/ ({count} entities)", self.source),
         }
@@ -238,7 +249,7 @@ impl SourceReport {
         vec![
             self.source.to_string(),
             self.data_date.to_string(),
-            self.attempts.to_string(),
+            self.requests.to_string(),
             self.bytes.to_string(),
             self.place(),
             self.extracted.to_string(),
@@ -358,12 +369,27 @@ impl RunReport {
             || self.earlier.iter().any(|fetch| fetch.state.is_wrong())
     }
 
+    /// Whether anything failed that is of one of these sources, or of none. What earlier runs left of
+    /// another is told, and is that one's.
+    pub(crate) fn has_failed_for(&self, sources: &[&SourceId]) -> bool {
+        let folders: Vec<String> =
+            sources.iter().map(|source| format!("manifests/{source}/")).collect();
+        let is_theirs = |text: &str| folders.iter().any(|folder| text.contains(folder.as_str()));
+        !self.marts_failed.is_empty()
+            || self.manifests_unreadable.iter().any(|reason| is_theirs(reason))
+            || self.sources.iter().any(|source| source.state.is_wrong())
+            || self
+                .earlier
+                .iter()
+                .any(|fetch| fetch.state.is_wrong() && is_theirs(&fetch.manifest_key))
+    }
+
     /// The table and the reasons, for people.
     pub(crate) fn text(&self) -> String {
         let header = [
             "source",
             "data date",
-            "attempts",
+            "requests",
             "bytes",
             "raw key",
             "extracted",

@@ -139,7 +139,7 @@ async fn a_bad_answer_costs_its_day_and_nothing_else(kind: Kind) {
         assert_eq!(report.counts("sp500")[0], 1, "{context}");
         assert_eq!(report.reason("weather"), bad.reason);
         let weather = report.source("weather");
-        assert_eq!(weather["attempts"], bad.attempts, "{context}");
+        assert_eq!(weather["requests"], bad.attempts, "{context}");
         assert_eq!(weather["raw_key"], Value::Null, "{context}");
 
         // The evidence is kept byte for byte, with its manifest, and is no raw object.

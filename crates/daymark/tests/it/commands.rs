@@ -133,7 +133,7 @@ async fn run_status_and_sql_in_all_their_forms(kind: Kind) {
     let weather = report.source("weather");
     let bytes = world.stored("raw/weather")[0].1.len();
     let expected = json!({
-        "source": "weather", "data_date": "2026-03-02", "attempts": 1, "bytes": bytes,
+        "source": "weather", "data_date": "2026-03-02", "requests": 1, "pages": 1, "bytes": bytes,
         "raw_key": "raw/weather/weather_2026-03-02.json", "extracted": 3, "rejected": 0, "first_reject": null,
         "inserted": 3, "updated": 0, "unchanged": 0, "state": "published", "reason": null,
     });
@@ -144,7 +144,7 @@ async fn run_status_and_sql_in_all_their_forms(kind: Kind) {
     table.expect_code(0);
     let lines: Vec<Vec<&str>> =
         table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    let header = "source data date attempts bytes raw key extracted rejected inserted updated \
+    let header = "source data date requests bytes raw key extracted rejected inserted updated \
                   unchanged state";
     assert!(lines.iter().any(|line| line.join(" ") == header), "{}", table.stdout);
     let today =

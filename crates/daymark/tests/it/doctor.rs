@@ -271,6 +271,46 @@ async fn a_server_that_is_not_reached_and_rights_that_are_missing() {
     assert!(!format!("{missing:?}{narrow:?}").contains(":right@"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_of_the_database_is_told_and_not_shown() {
+    let world = healthy(Kind::Native).await;
+    let client = world.native_client().await;
+    let asked = "select count(*) from pg_hba_file_rules \
+                 where auth_method like 'scram%' and '+daymark_by_password' = any (user_name)";
+    let rules: i64 = client.query_one(asked, &[]).await.unwrap().get(0);
+    assert!(rules > 0, "the server asks for passwords as that of scripts/with-postgres.sh does");
+    let role = format!("asked_{}", uuid::Uuid::now_v7().simple());
+    let made = format!(
+        "do $$ begin create role daymark_by_password; exception when duplicate_object or unique_violation \
+         then null; end $$; set password_encryption = 'scram-sha-256'; \
+         create role {role} login password 'the-right-one' in role daymark_by_password"
+    );
+    client.batch_execute(&made).await.unwrap();
+    let url = world.database_url();
+    let place = url.rsplit_once('@').map_or(url, |(_, place)| place);
+    let with = async |password: &str, arguments: &[&str]| {
+        let mut command = command(&world, arguments);
+        let url = format!("postgres://{role}:{password}@{place}");
+        run_to_end(command.env("DAYMARK_DATABASE_URL", url)).await
+    };
+    let wrong = with("hunter2-hunter2", &["doctor", "--json"]).await;
+    fails(&wrong, "database", &format!("password authentication failed for user \"{role}\""));
+    let json = wrong.json();
+    let (_, said, hint) = findings(&json, "database")[0];
+    assert!(said.contains(&format!("postgres://{role}:***@")), "{said}");
+    assert!(
+        hint.contains("the role or its password is wrong: check DAYMARK_DATABASE_URL"),
+        "{hint}"
+    );
+    let status = with("hunter2-hunter2", &["status"]).await;
+    assert_ne!(status.code, Some(0));
+    assert!(status.stderr.contains("password authentication failed"), "{}", status.stderr);
+    let right = with("the-right-one", &["doctor", "--json"]).await;
+    assert_eq!(findings(&right.json(), "database")[0].0, "ok", "{right:?}");
+    let shown = format!("{wrong:?}{status:?}{right:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("the-right-one"), "{shown}");
+}
+
 async fn a_database_of_another_pipeline_is_told(kind: Kind) {
     let world = healthy(kind).await;
     assert_eq!(world.run("2026-03-02").await.code, 0);

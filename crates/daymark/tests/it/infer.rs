@@ -38,6 +38,18 @@ async fn a_recorded_response_becomes_a_source_that_is_valid() {
     time     = { path = "time", type = "date" }
     max      = { path = "max", type = "double" }
     "#);
+    // An address that the folder would refuse is refused here, in the same words.
+    for (url, said) in [
+        ("api.example.com/v1", "`url` is not an address"),
+        ("ftp://api.example.com/v1", "`url` has the scheme `ftp`"),
+        ("https://api.example.com/v1?api_key=hunter2", "api_key"),
+        ("https://api.example.com/{{ data_dat }}", "data_dat"),
+    ] {
+        let refused = daymark(&["infer", files[0], "--id", "days", "--url", url]).await;
+        refused.expect_code(2);
+        assert!(refused.stderr.contains(said) && refused.stdout.is_empty(), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
+    }
     let model = daymark(&["infer", files[0], "--id", "days", "--model"]).await;
     model.expect_code(0);
 

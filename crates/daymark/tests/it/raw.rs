@@ -236,6 +236,44 @@ async fn a_fetch_is_stored_without_a_database_and_published_by_the_next_run() {
 }
 
 #[tokio::test]
+async fn a_run_fails_for_its_own_sources_and_tells_of_the_others() {
+    let world = World::answering(Kind::Embedded).await;
+    daymark(&world, &["run"]).await.expect_code(0);
+    let wrong = "from raw_weather join (select 1) as one on 1 / (_fetch_row - _fetch_row) = 1";
+    world.edit("models/weather_daily.sql", "from raw_weather", wrong);
+    daymark(&world, &["fetch", "weather"]).await.expect_code(0);
+    let other = daymark(&world, &["run", "--source", "sp500"]).await;
+    other.expect_code(0);
+    assert!(
+        other.stdout.contains("fetch of an earlier run failed: `manifests/weather/"),
+        "{}",
+        other.stdout
+    );
+    let key = "manifests/weather/20260301T130000.000000Z_2026-03-01_0193a2b4-0000-7000-8000-000000000001.json";
+    world.store(key, b"{");
+    let other = daymark(&world, &["run", "--source", "sp500"]).await;
+    other.expect_code(0);
+    assert!(other.stdout.contains("manifest not read: "), "{}", other.stdout);
+    daymark(&world, &["run", "--source", "weather"]).await.expect_code(1);
+    daymark(&world, &["run", "--source", "sp500", "--source", "weather"]).await.expect_code(1);
+    daymark(&world, &["run"]).await.expect_code(1);
+}
+
+#[tokio::test]
+async fn a_run_says_whose_requests_it_makes_and_how_many_pages_came() {
+    let world = world().await;
+    world.edit("sources/paged.toml", "[[entity]]\nid = \"nyc\"\n", "");
+    world.api.on(PAGED, page(&[("2026-03-01", json!(1))], Some("p2")));
+    world.api.on(PAGED, page(&[("2026-03-02", json!(2))], None));
+    let run = daymark(&world, &["run", "--source", "paged"]).await;
+    assert!(run.stdout.contains("_p1.json (+1 page)"), "{run:?}");
+    for line in ["paged: dc: fetching\n", "paged: dc: page 2\n", "paged: dc done, 1 of 1\n"] {
+        assert!(run.stderr.contains(line), "{line}{}", run.stderr);
+    }
+    assert!(!run.stderr.contains("bytes"), "{}", run.stderr);
+}
+
+#[tokio::test]
 async fn the_fetches_of_a_day_are_listed_shown_and_compared() {
     let world = World::answering(Kind::Embedded).await;
     let first = daymark(&world, &["fetch", "weather", "--json"]).await.json();
@@ -434,6 +472,9 @@ async fn a_raw_layer_goes_to_a_bucket_and_back() {
         ("pipeline", "ftp://x", "accepted: `file:DIR`"),
         ("file:nowhere", "pipeline", "there is no raw store"),
         ("pipeline", "pipeline", "cannot be copied to itself"),
+        ("file:.", "file:./archive/copy", "lies inside"),
+        ("s3://our-bucket/raw", "s3://our-bucket/raw/copy", "lies inside"),
+        ("s3://our-bucket", "s3://our-bucket/copy", "lies inside"),
     ] {
         let done = daymark(&world, &["raw", "sync", from, to]).await;
         done.expect_code(2);

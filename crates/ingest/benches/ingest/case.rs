@@ -51,6 +51,7 @@ pub(crate) fn all() -> Vec<(&'static str, Case, usize)> {
         ("one-csv: 1 GB in one body", case("csv", 1, 1, GB, 0), 3),
         ("one-ndjson: 1 GB in one body", case("ndjson", 1, 1, GB, 0), 3),
         ("one-json: 64 MB in one body", case("json", 1, 1, 64 * MB, 0), 3),
+        ("many-json-4: 1000 x 1 MB, 4 at once", case("json", 1000, 4, MB, 0), 3),
         ("many-json-16: 1000 x 1 MB, 16 at once", case("json", 1000, 16, MB, 0), 3),
         ("many-json-64: 1000 x 1 MB, 64 at once", case("json", 1000, 64, MB, 0), 3),
         ("many-csv-64: 1000 x 1 MB, 64 at once", case("csv", 1000, 64, MB, 0), 3),

@@ -189,16 +189,38 @@ async fn a_bucket_that_runs_full_takes_no_half_fetch() {
     let (bucket, proxy, store, _api, source) = behind_a_proxy().await;
     let body = Spooled::of(Bytes::from_static(b"{\"a\":1}"));
     let id = source_id();
-    proxy.next(says(403, "QuotaExceeded"));
-    let error = store.archive(&archive_key(&id, &body), &body).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Storage);
-    let said = daymark_plan::one_line(&error);
-    assert!(said.contains("did not take `archive/") && said.contains("QuotaExceeded"), "{said}");
-    assert_eq!(error.hint(), "the bucket takes no more: make room, or raise its quota");
     let direct = in_bucket(&bucket, &bucket.endpoint);
-    assert_eq!(direct.list("").await.unwrap(), []);
+    // In the words of Ceph and of MinIO; a 507 is asked for again, as every 5xx is.
+    for (status, code, times) in
+        [(403, "QuotaExceeded", 1), (507, "XMinioStorageFull", 1 + super::s3::RETRIES)]
+    {
+        for _ in 0..times {
+            proxy.next(says(status, code));
+        }
+        let error = store.archive(&archive_key(&id, &body), &body).await.unwrap_err();
+        assert_eq!(proxy.left(), 0, "{code}");
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        let said = daymark_plan::one_line(&error);
+        assert!(said.contains("did not take `archive/") && said.contains(code), "{said}");
+        assert_eq!(error.hint(), "the bucket takes no more: make room, or raise its quota");
+        assert_eq!(direct.list("").await.unwrap(), []);
+    }
     // With room again the same fetch goes through.
-    fetch(&direct, &source).await.unwrap();
+    let kept = fetch(&direct, &source).await.unwrap();
+    // Full once more, where a fetch is half done: no manifest tells of it, and what was kept is there still.
+    let before = direct.list("").await.unwrap();
+    proxy.next(says(403, "QuotaExceeded"));
+    let key = crate::RawKey::Manifest {
+        source: &source.id,
+        fetched_at: Clock::System.now(),
+        data_date: jiff::civil::date(2026, 11, 24),
+        entity: None,
+        run_id: uuid::Uuid::nil(),
+    };
+    let error = store.create(&key, Bytes::from_static(b"{}")).await.unwrap_err();
+    assert!(daymark_plan::one_line(&error).contains("QuotaExceeded"), "{error:?}");
+    assert_eq!(direct.list("").await.unwrap(), before);
+    assert_eq!(direct.manifest(&kept.key).await.unwrap(), kept);
     assert!(audit(&direct, None, &|_, _| {}).await.unwrap().is_sound());
 }
 

@@ -55,8 +55,13 @@ impl Objects {
             match put {
                 Ok(put) => return Ok(put.version),
                 // `object_store` does not repeat a conditional write whose answer was lost: it may have
-                // been done. Here that can be told: what is there then is what was to be written.
-                Err(Error::Generic { .. }) if mode == PutMode::Create && tries < TRIES => {
+                // been done. Here that can be told: what is there then is what was to be written. A store
+                // that is full has answered.
+                Err(error @ Error::Generic { .. })
+                    if mode == PutMode::Create
+                        && tries < TRIES
+                        && !daymark_plan::one_line(&error).contains("StorageFull") =>
+                {
                     tokio::time::sleep(PAUSE * tries).await;
                     tries += 1;
                 }

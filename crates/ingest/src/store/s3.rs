@@ -103,8 +103,9 @@ impl Bucket {
 
     /// The `Date` of its server, which comes with every answer, a refusal among them.
     pub(super) async fn server_time(&self) -> Option<Timestamp> {
-        let client = client().ok()?;
-        let answer = client.head(self.address()).send().await.ok()?;
+        let address = self.address();
+        let client = client(&address).ok()?;
+        let answer = client.head(address).send().await.ok()?;
         let date = answer.headers().get(reqwest::header::DATE)?.to_str().ok()?;
         Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
     }
@@ -176,9 +177,12 @@ fn with_bucket(endpoint: &str, bucket: &str) -> String {
 
 /// How often a request is repeated that the server was too busy for, or that got lost: with the default of
 /// ten times over three minutes a run says nothing for too long of a bucket that cannot be reached.
+/// How often a request that failed is made again.
+pub(super) const RETRIES: usize = 6;
+
 fn retry() -> RetryConfig {
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() };
-    RetryConfig { backoff, max_retries: 6, retry_timeout: Duration::from_mins(1) }
+    RetryConfig { backoff, max_retries: RETRIES, retry_timeout: Duration::from_mins(1) }
 }
 
 /// An error in S3's own words rather than with its whole answer, where it said no; a listing that may not be
@@ -311,9 +315,13 @@ fn of_section(text: &str, section: &str) -> HashMap<String, String> {
     found
 }
 
-fn client() -> Result<reqwest::Client, String> {
-    let client = reqwest::Client::builder().timeout(PATIENCE).connect_timeout(PATIENCE).build();
-    client.map_err(|error| error.to_string())
+fn client(url: &str) -> Result<reqwest::Client, String> {
+    let mut builder = reqwest::Client::builder().timeout(PATIENCE).connect_timeout(PATIENCE);
+    if url.starts_with("http://") {
+        // The machine's certificates are not needed, and not there on a bare Debian.
+        builder = builder.redirect(reqwest::redirect::Policy::none()).tls_certs_only([]);
+    }
+    builder.build().map_err(|error| error.to_string())
 }
 
 /// Signs requests to AWS beside those of objects.
@@ -353,7 +361,7 @@ impl Signer {
             .try_authorize(&mut request, None)
             .map_err(|error| error.to_string())?;
         let (parts, _) = request.into_parts();
-        let client = client()?;
+        let client = client(url)?;
         let sent = client.request(parts.method, url).headers(parts.headers).body(body).send().await;
         let answer = sent.map_err(|error| crate::words::innermost(&error.without_url()))?;
         let status = answer.status().as_u16();

@@ -1,6 +1,6 @@
 //! Whose keys the requests to the bucket are signed with: each link of the standard chain, against a stand-in
-//! on loopback. Deliberately absent: the role of an ECS task by a relative address, for its host
-//! (169.254.170.2) is not this machine's to be.
+//! on loopback. The host of an ECS task's role by a relative address is fixed (169.254.170.2): that test runs
+//! in a network of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -167,6 +167,49 @@ async fn a_container_gives_its_role_to_whoever_has_its_token() {
     let (id, token) = stand.key(&container).await;
     assert_eq!((id.as_str(), token.as_deref()), ("ASIACONTAINER", Some("token-of-ASIACONTAINER")));
     assert_eq!(agent.requests()[0].header("authorization"), Some("container-token-5"));
+}
+
+/// This program again, in a network of its own whose loopback has the address.
+#[test]
+fn a_task_of_ecs_gives_its_role_by_a_relative_address() {
+    let inner = "credentials::in_the_network_of_a_task";
+    let script = "ip link set lo up && ip addr add 169.254.170.2/32 dev lo && exec \"$@\"";
+    let done = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--net", "sh", "-c", script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", inner, "--ignored", "--nocapture"])
+        .output()
+        .expect("util-linux has unshare");
+    let said = [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let said = said.join("\n");
+    assert!(
+        done.status.success(),
+        "a network of its own can be had, and the test in it passes: {said}"
+    );
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "a_task_of_ecs_gives_its_role_by_a_relative_address runs it, in a network of its own"]
+async fn in_the_network_of_a_task() {
+    let stand = Stand::new().await;
+    let agent = RestServer::start().await;
+    agent.on("/v2/credentials/of-this-task", Reply::json(role("ASIATASK")));
+    let listener = tokio::net::TcpListener::bind("169.254.170.2:80").await.unwrap();
+    let port = agent.port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            tokio::spawn(async move {
+                // Either side may go away.
+                tokio::io::copy_bidirectional(&mut client, &mut server).await.map_or((), drop);
+            });
+        }
+    });
+    let task = [("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/of-this-task")];
+    let (id, token) = stand.key(&task).await;
+    assert_eq!((id.as_str(), token.as_deref()), ("ASIATASK", Some("token-of-ASIATASK")));
+    assert_eq!(agent.requests()[0].method, "GET");
 }
 
 #[tokio::test]

@@ -124,6 +124,10 @@ async fn fetch(
     let waits = Mutex::new(String::new());
     let (long, mut waiting) = mpsc::unbounded_channel();
     let watch = |event| {
+        let event = match event {
+            FetchEvent::Of { event, .. } => *event,
+            event => event,
+        };
         if let FetchEvent::Waiting { wait, why } = event
             && wait >= LONG
         {

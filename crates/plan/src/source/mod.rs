@@ -23,7 +23,7 @@ pub use incremental::{CursorType, Incremental, Window};
 pub(crate) use limits::read_calls;
 pub use limits::{Expect, Rate, Retry, Weight};
 pub use pagination::{PageStyle, Pagination};
-pub use request::{Body, JsonTemplate, Method, Request, is_secret_name};
+pub use request::{Body, JsonTemplate, Method, Request, check_url, is_secret_name};
 pub use template::{Moment, Name, SecretRef, Secrets, Template, Values};
 
 use crate::calendar_file;

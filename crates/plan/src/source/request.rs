@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::template::Template;
 use crate::problem::Problem;
-use crate::section::Section;
+use crate::section::{Section, Text};
 
 /// The method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,6 +296,19 @@ fn read_url(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Te
     let word = section.required_string("url", problems)?;
     let url = template(section, "url", &word, problems)?;
     address(section, "url", &url, problems).then_some(url)
+}
+
+/// What is wrong with the address of a request, as a source's file would be told.
+pub fn check_url(word: &str) -> Result<(), Problem> {
+    let mut table = toml::Table::new();
+    table.insert("url".to_owned(), toml::Value::String(word.to_owned()));
+    let written = table.to_string();
+    let text = Text { file: "request.url", text: &written, first_line: 1 };
+    let mut problems = Vec::new();
+    if let Some(table) = text.parse(&mut problems) {
+        read_url(&mut Section::top(text, &table), &mut problems);
+    }
+    problems.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Checks an address as far as it is known before its secrets are.

@@ -3,7 +3,7 @@
 //! In: two stores. Out: the second has all the first has, and how much of it was copied. Deliberately
 //! absent: the copying, which is ingest's, and deleting.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use daymark_ingest::RawStore;
@@ -28,6 +28,12 @@ pub(super) async fn sync(arguments: &RawSync) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(
             format!("`{from}` cannot be copied to itself"),
             "give two different stores",
+        ));
+    }
+    if lies_inside(&to, &from) {
+        return Err(Failure::usage(
+            format!("`{to}` lies inside `{from}`: the copy would become part of what is copied"),
+            "give a place beside it",
         ));
     }
     if let RawUrl::File(folder) = &from
@@ -72,6 +78,30 @@ pub(super) async fn sync(arguments: &RawSync) -> Result<ExitCode, Failure> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a store is another, or a part of it.
+fn lies_inside(inner: &RawUrl, outer: &RawUrl) -> bool {
+    match (inner, outer) {
+        (RawUrl::File(inner), RawUrl::File(outer)) => real(inner).starts_with(real(outer)),
+        (RawUrl::S3(inner), RawUrl::S3(outer)) => {
+            let parts = |prefix: &str| prefix.split('/').map(str::to_owned).collect::<Vec<_>>();
+            inner.bucket == outer.bucket
+                && inner.endpoint == outer.endpoint
+                && (outer.prefix.is_empty()
+                    || parts(&inner.prefix).starts_with(&parts(&outer.prefix)))
+        }
+        _ => false,
+    }
+}
+
+/// A folder without links on the way, as far as it is there.
+fn real(folder: &Path) -> PathBuf {
+    let there = folder.ancestors().find_map(|above| {
+        let rest = folder.strip_prefix(above).ok()?;
+        Some(above.canonicalize().ok()?.join(rest))
+    });
+    there.unwrap_or_else(|| folder.to_owned())
 }
 
 /// The pipeline's own store; none outside of a pipeline folder, where none is needed.
