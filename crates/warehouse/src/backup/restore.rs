@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use bytes::{Bytes, BytesMut};
 use daymark_plan::Plan;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use futures::SinkExt;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -33,7 +33,11 @@ pub async fn restore(
     backup: &mut (dyn Read + Send),
     replace: bool,
 ) -> Result<Header, BackupError> {
-    let mut backup = BufReader::new(MultiGzDecoder::new(backup));
+    let mut packed = BufReader::new(backup);
+    if packed.fill_buf().map_err(BackupError::Read)?.is_empty() {
+        return Err(BackupError::NoBackup("it is empty".to_owned()));
+    }
+    let mut backup = BufReader::new(MultiGzDecoder::new(packed));
     let header = header(&mut backup, plan)?;
     let warehouse = Warehouse::connect(plan).await?;
     let done = into(&warehouse, plan, &mut backup, &header, replace).await;
@@ -62,9 +66,6 @@ async fn into(
 
 /// Reads the header, and refuses what this program or pipeline cannot take.
 fn header(backup: &mut impl BufRead, plan: &Plan) -> Result<Header, BackupError> {
-    if backup.fill_buf().is_ok_and(<[u8]>::is_empty) {
-        return Err(BackupError::NoBackup("it is empty".to_owned()));
-    }
     let line = line(backup)?;
     let read: serde_json::Value = serde_json::from_slice(&line)
         .map_err(|_| BackupError::NoBackup("its first line is not JSON".to_owned()))?;
@@ -137,9 +138,12 @@ async fn fill(
         return Err(BackupError::NotEmpty(held.join(", ")));
     }
     let all: Vec<String> = names.iter().map(|name| qualified(LEDGER, name)).collect();
-    // What says how far the raw store was listed is of another ledger, too.
-    let emptied = format!("truncate {}; delete from daymark.listing", all.join(", "));
-    transaction.batch_execute(&emptied).await.map_err(&doing)?;
+    transaction.batch_execute(&format!("truncate {}", all.join(", "))).await.map_err(&doing)?;
+    // What says how far the raw store was listed is of another ledger, too. The first versions had none.
+    let has_listing = "select to_regclass('daymark.listing') is not null";
+    if transaction.query_one(has_listing, &[]).await.map_err(&doing)?.get(0) {
+        transaction.batch_execute("delete from daymark.listing").await.map_err(&doing)?;
+    }
     for told in &header.tables {
         let table = tables.iter().find(|table| table.name == told.table);
         fill_table(&transaction, backup, table, told).await?;
