@@ -34,12 +34,11 @@ pub(crate) async fn backup(arguments: &Backup) -> Result<ExitCode, Failure> {
     let header = written?;
     target.finish(&arguments.file).map_err(cannot_write(&arguments.file))?;
     let done = format!(
-        "{} rows of {} tables of the ledger of `{}` are in {}\n\
+        "the ledger of `{}` is {}: {}\n\
          not in it, because the raw store gives it: the curated tables and their histories\n",
-        header.rows(),
-        header.tables.len(),
         header.pipeline,
-        shown(&arguments.file, "standard output"),
+        place(&arguments.file),
+        counted(&header),
     );
     if is_stream(&arguments.file) {
         output::to_stderr(&done);
@@ -67,10 +66,10 @@ pub(crate) async fn restore(arguments: &Restore) -> Result<ExitCode, Failure> {
         output::json(&told(&header))?;
     } else {
         output::to_stdout(&format!(
-            "{} rows of {} tables are restored, as of {}\n\
+            "the ledger of `{}` is restored: {}, as of {}\n\
              next: `daymark rebuild` makes the curated tables and their histories from the raw store\n",
-            header.rows(),
-            header.tables.len(),
+            header.pipeline,
+            counted(&header),
             header.created_at.round(jiff::Unit::Second).unwrap_or(header.created_at),
         ))?;
     }
@@ -133,8 +132,17 @@ fn is_stream(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-fn shown(file: &Path, stream: &str) -> String {
-    if is_stream(file) { stream.to_owned() } else { format!("`{}`", file.display()) }
+fn place(file: &Path) -> String {
+    if is_stream(file) {
+        "on standard output".to_owned()
+    } else {
+        format!("in `{}`", file.display())
+    }
+}
+
+fn counted(header: &Header) -> String {
+    let rows = header.rows();
+    format!("{} tables, {rows} {}", header.tables.len(), if rows == 1 { "row" } else { "rows" })
 }
 
 fn cannot_write(file: &Path) -> impl Fn(io::Error) -> Failure {
