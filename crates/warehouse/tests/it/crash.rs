@@ -252,7 +252,7 @@ async fn cut_everywhere(kind: Kind, mode: Mode) {
 
 #[expect(clippy::disallowed_methods, reason = "this variable is for tests only")]
 fn is_thorough() -> bool {
-    std::env::var_os("DAYMARK_TEST_THOROUGH").is_some()
+    std::env::var("DAYMARK_TEST_THOROUGH").is_ok()
 }
 
 /// Looks on from another session, again and again, until it is told to stop: all it saw.

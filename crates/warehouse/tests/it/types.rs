@@ -160,9 +160,9 @@ fn intervals() -> BoxedStrategy<Said> {
     let clock = (part(-9999, 9999, "H"), part(-99, 99, "M"));
     let seconds = (-99..99_i64, 0..1_000_000_u32, any::<bool>());
     prop_oneof![
-        6 => (dates, clock, seconds).prop_map(|((y, m, w, d), (h, min), (second, micros, whole))| {
-            let dates = [y, m, w, d].into_iter().flatten().collect::<String>();
-            let clock = [h, min].into_iter().flatten().collect::<String>();
+        6 => (dates, clock, seconds).prop_map(|(dates, clock, (second, micros, whole))| {
+            let dates = <[_; 4]>::from(dates).into_iter().flatten().collect::<String>();
+            let clock = <[_; 2]>::from(clock).into_iter().flatten().collect::<String>();
             let seconds = if whole { format!("{second}S") } else { format!("{second}.{micros:06}S") };
             fit(quoted(format!("P{dates}T{clock}{seconds}")))
         }),
