@@ -61,6 +61,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cursor(arguments) => commands::cursor::cursor(&arguments.command).await,
         Command::Doctor(arguments) => commands::doctor::doctor(&arguments).await,
         Command::Infer(arguments) => commands::infer::infer(&arguments),
+        Command::Backup(arguments) => commands::backup::backup(&arguments).await,
+        Command::Restore(arguments) => commands::backup::restore(&arguments).await,
         Command::Schedule(cli::Schedule::Next(arguments)) => commands::schedule::next(&arguments),
         Command::Plan(arguments) => commands::plan::plan(&arguments).await,
     }

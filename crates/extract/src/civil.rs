@@ -1,7 +1,7 @@
 //! Dates and times in text: strict, exact, and as PostgreSQL counts them.
 //!
-//! In: the text of a date, time, timestamp or instant. Out: days or microseconds since 2000-01-01,
-//! or what is wrong. Deliberately absent: zones (an instant needs an offset, a timestamp must not
+//! In: the text of a date, time, timestamp, instant or duration. Out: days or microseconds since 2000-01-01,
+//! or an [`Interval`]; or what is wrong. Deliberately absent: zones (an instant needs an offset, a timestamp must not
 //! have one) and every form but ISO 8601's extended one; anything else is `text`, for the model to
 //! read.
 
@@ -109,6 +109,94 @@ pub(crate) fn parse_timestamptz(text: &str) -> Result<i64, &'static str> {
         _ => return Err(EXPECTED),
     };
     Ok(i64::from(parse_date(day)?) * DAY + parse_time(time)? - offset * 1_000_000)
+}
+
+/// A span of time as PostgreSQL keeps it: a month has no number of days, and a day no number of hours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Interval {
+    pub(crate) months: i32,
+    pub(crate) days: i32,
+    pub(crate) micros: i64,
+}
+
+impl Interval {
+    /// What PostgreSQL 17 and later take for infinity.
+    const LAST: Self = Self { months: i32::MAX, days: i32::MAX, micros: i64::MAX };
+    const FIRST: Self = Self { months: i32::MIN, days: i32::MIN, micros: i64::MIN };
+}
+
+/// `P[nY][nM][nW][nD][T[nH][nM][n[.ffffff]S]]`, each part with its own sign or all with one before the `P`.
+pub(crate) fn parse_interval(text: &str) -> Result<Interval, &'static str> {
+    const EXPECTED: &str = "expected a duration `P1Y2M3DT4H5M6.5S`";
+    const RANGE: &str = "out of range for interval";
+    let (text, is_negative) = match text.strip_prefix('-') {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let mut rest = text.strip_prefix('P').ok_or(EXPECTED)?;
+    if rest.is_empty() || rest.ends_with('T') {
+        return Err(EXPECTED);
+    }
+    let (mut months, mut days, mut micros) = (0_i64, 0_i64, 0_i128);
+    let mut left = "YMWD";
+    let mut in_time = false;
+    while !rest.is_empty() {
+        if let Some(time) = rest.strip_prefix('T') {
+            if in_time {
+                return Err(EXPECTED);
+            }
+            (rest, left, in_time) = (time, "HMS", true);
+            continue;
+        }
+        let end = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or(EXPECTED)?;
+        let (number, unit) = (&rest[..end], &rest[end..=end]);
+        let at = left.find(unit).ok_or(EXPECTED)?;
+        left = &left[at + 1..];
+        rest = &rest[end + 1..];
+        let (sign, digits) = match number.as_bytes() {
+            [b'-', ..] => (-1, &number[1..]),
+            [b'+', ..] => (1, &number[1..]),
+            _ => (1, number),
+        };
+        let sign = if is_negative { -sign } else { sign };
+        let (whole, fraction) = match digits.split_once('.') {
+            Some((whole, fraction)) if unit == "S" => (whole, Some(fraction)),
+            Some(_) => return Err("a fraction of anything but seconds"),
+            None => (digits, None),
+        };
+        let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !all_digits(whole) || fraction.is_some_and(|fraction| !all_digits(fraction)) {
+            return Err(EXPECTED);
+        }
+        let count: i64 = whole.parse().map_err(|_| RANGE)?;
+        let count = sign * count;
+        let add = |sum: i64, times: i64| {
+            count.checked_mul(times).and_then(|more| sum.checked_add(more)).ok_or(RANGE)
+        };
+        match (unit, in_time) {
+            ("Y", _) => months = add(months, 12)?,
+            ("M", false) => months = add(months, 1)?,
+            ("W", _) => days = add(days, 7)?,
+            ("D", _) => days = add(days, 1)?,
+            ("H", _) => micros += i128::from(count) * 3_600_000_000,
+            ("M", true) => micros += i128::from(count) * 60_000_000,
+            _ => {
+                let fraction = fraction.unwrap_or_default();
+                if fraction.bytes().skip(6).any(|digit| digit != b'0') {
+                    return Err("finer than a microsecond");
+                }
+                let six = fraction.bytes().chain(std::iter::repeat(b'0')).take(6);
+                let behind = six.fold(0, |value, digit| value * 10 + i128::from(digit - b'0'));
+                micros += i128::from(count) * 1_000_000 + i128::from(sign) * behind;
+            }
+        }
+    }
+    let span = Interval {
+        months: i32::try_from(months).map_err(|_| RANGE)?,
+        days: i32::try_from(days).map_err(|_| RANGE)?,
+        micros: i64::try_from(micros).map_err(|_| RANGE)?,
+    };
+    if [Interval::FIRST, Interval::LAST].contains(&span) { Err(RANGE) } else { Ok(span) }
 }
 
 fn split_timestamp(text: &str) -> Option<(&str, &str)> {

@@ -58,6 +58,12 @@ pub(crate) fn value(target: Target<'_>, value: Json<'_>, out: &mut BytesMut) -> 
             }
         }
         (_, FieldType::Jsonb) => jsonb(value, out)?,
+        (Kind::Array, FieldType::Array(element)) => {
+            array(Target { field_type: *element, ..target }, value, out)?;
+        }
+        (Kind::String, FieldType::Array(_)) if !is_missing(target.reading, &string(value)?) => {
+            return Err("expected an array, found a string".into());
+        }
         (Kind::String, _) => text(target, &string(value)?, out)?,
         (Kind::Number, field_type) if field_type.is_number() => {
             number(field_type, value.text(), out)?;
@@ -86,9 +92,10 @@ pub(crate) fn cell(
         null(out);
         return Ok(());
     }
-    if target.field_type == FieldType::Jsonb && !is_missing(target.reading, cell) {
-        let value = crate::body::check(cell.as_bytes()).map_err(|_| "expected JSON")?;
-        return jsonb(value, out);
+    let is_json = matches!(target.field_type, FieldType::Jsonb | FieldType::Array(_));
+    if is_json && !is_missing(target.reading, cell) {
+        let read = crate::body::check(cell.as_bytes()).map_err(|_| "expected JSON")?;
+        return value(target, read, out);
     }
     text(target, cell, out)
 }
@@ -133,6 +140,7 @@ pub(crate) fn text(target: Target<'_>, text: &str, out: &mut BytesMut) -> Result
         FieldType::Time => micros(civil::parse_time(text)?, out),
         FieldType::Timestamp => micros(civil::parse_timestamp(text)?, out),
         FieldType::Timestamptz => micros(civil::parse_timestamptz(text)?, out),
+        FieldType::Interval => interval(civil::parse_interval(text)?, out),
         FieldType::Uuid => {
             let id = uuid::Uuid::try_parse(text).map_err(|_| "expected a UUID")?;
             bytes(id.as_bytes(), out)?;
@@ -218,7 +226,9 @@ fn expected(field_type: FieldType) -> &'static str {
         FieldType::Time => "a time in a string",
         FieldType::Timestamp => "a timestamp in a string",
         FieldType::Timestamptz => "an instant in a string",
+        FieldType::Interval => "a duration in a string",
         FieldType::Jsonb => "any JSON",
+        FieldType::Array(_) => "an array",
     }
 }
 
@@ -270,6 +280,74 @@ fn days(number: i32, out: &mut BytesMut) {
 fn micros(number: i64, out: &mut BytesMut) {
     out.put_i32(8);
     out.put_i64(number);
+}
+
+fn interval(span: civil::Interval, out: &mut BytesMut) {
+    out.put_i32(16);
+    out.put_i64(span.micros);
+    out.put_i32(span.days);
+    out.put_i32(span.months);
+}
+
+/// An array of one dimension, or of none when it is empty.
+fn array(target: Target<'_>, value: Json<'_>, out: &mut BytesMut) -> Result<(), Misfit> {
+    let start = out.len();
+    // The length, and the header of an array: both are known when all of it is written.
+    out.put_bytes(0, 4 + 20);
+    let (mut count, mut has_null) = (0_i32, false);
+    for element in value.elements() {
+        let before = out.len();
+        self::value(target, element, out).map_err(|Misfit(reason)| {
+            Misfit(format!("element {}: {reason}", count.saturating_add(1)).into())
+        })?;
+        has_null |= out[before..].starts_with(&(-1_i32).to_be_bytes());
+        count = count.checked_add(1).ok_or("longer than PostgreSQL's arrays")?;
+    }
+    let dimensions = i32::from(count > 0);
+    if count == 0 {
+        out.truncate(start + 4 + 12);
+    }
+    let length = out.len() - start - 4;
+    let length = i32::try_from(length).ok().filter(|_| length <= MAX_VALUE_BYTES);
+    let mut header = [0_u8; 24];
+    let words = [
+        length.ok_or("longer than the 1 GiB of a value in PostgreSQL")?,
+        dimensions,
+        i32::from(has_null),
+        oid(target.field_type),
+        count,
+        1,
+    ];
+    for (place, word) in header.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_be_bytes());
+    }
+    let written = if count == 0 { 16 } else { 24 };
+    out[start..start + written].copy_from_slice(&header[..written]);
+    Ok(())
+}
+
+/// The number of a type in PostgreSQL's catalog, which the binary form of an array names. These never change.
+fn oid(field_type: FieldType) -> i32 {
+    match field_type {
+        FieldType::Boolean => 16,
+        FieldType::Bigint => 20,
+        FieldType::Smallint => 21,
+        FieldType::Integer => 23,
+        // An element that is an array is refused before.
+        FieldType::Text | FieldType::Array(_) => 25,
+        FieldType::Double => 701,
+        FieldType::Date => 1082,
+        FieldType::Time => 1083,
+        FieldType::Timestamp => 1114,
+        FieldType::Timestamptz
+        | FieldType::EpochSeconds
+        | FieldType::EpochMilliseconds
+        | FieldType::EpochMicroseconds => 1184,
+        FieldType::Interval => 1186,
+        FieldType::Numeric => 1700,
+        FieldType::Uuid => 2950,
+        FieldType::Jsonb => 3802,
+    }
 }
 
 fn bytes(bytes: &[u8], out: &mut BytesMut) -> Result<(), Misfit> {

@@ -140,8 +140,68 @@ fn read(field_type: FieldType, value: &[u8]) -> Option<String> {
             })
         }
         FieldType::Uuid => Some(uuid::Uuid::from_slice(value).ok()?.to_string()),
+        FieldType::Interval => interval(value),
         FieldType::Jsonb => utf8(value.get(1..)?),
+        FieldType::Array(element) => array(*element, value),
     }
+}
+
+/// A span of time, as an ISO 8601 duration.
+fn interval(value: &[u8]) -> Option<String> {
+    let mut rest = value;
+    let micros = i64::from_be_bytes(take(&mut rest)?);
+    let days = i32::from_be_bytes(take(&mut rest)?);
+    let months = i32::from_be_bytes(take(&mut rest)?);
+    let mut text = "P".to_owned();
+    for (number, unit) in [(months / 12, 'Y'), (months % 12, 'M'), (days, 'D')] {
+        if number != 0 {
+            text.push_str(&format!("{number}{unit}"));
+        }
+    }
+    let (minutes, rest) = (micros / 60_000_000, micros % 60_000_000);
+    if micros != 0 || text.len() == 1 {
+        text.push('T');
+    }
+    for (number, unit) in [(minutes / 60, 'H'), (minutes % 60, 'M')] {
+        if number != 0 {
+            text.push_str(&format!("{number}{unit}"));
+        }
+    }
+    if rest != 0 || micros == 0 && text.len() == 2 {
+        let sign = if rest < 0 { "-" } else { "" };
+        let (seconds, behind) = (rest.abs() / 1_000_000, rest.abs() % 1_000_000);
+        let behind = format!(".{behind:06}");
+        text.push_str(&format!(
+            "{sign}{seconds}{}S",
+            behind.trim_end_matches('0').trim_end_matches('.')
+        ));
+    }
+    Some(text)
+}
+
+/// The elements of an array between brackets.
+fn array(element: FieldType, value: &[u8]) -> Option<String> {
+    let mut rest = value;
+    let dimensions = i32::from_be_bytes(take(&mut rest)?);
+    let _flags: [u8; 4] = take(&mut rest)?;
+    let _oid: [u8; 4] = take(&mut rest)?;
+    let mut elements = Vec::new();
+    if dimensions > 0 {
+        let count = i32::from_be_bytes(take(&mut rest)?);
+        let _lower: [u8; 4] = take(&mut rest)?;
+        for _ in 0..count {
+            let length = i32::from_be_bytes(take(&mut rest)?);
+            elements.push(match usize::try_from(length) {
+                Ok(length) => {
+                    let (one, behind) = rest.split_at_checked(length)?;
+                    rest = behind;
+                    text(element, one)
+                }
+                Err(_) => "null".to_owned(),
+            });
+        }
+    }
+    Some(format!("[{}]", elements.join(", ")))
 }
 
 /// PostgreSQL's `numeric_out`: groups of four digits from `weight` down, `scale` digits shown.

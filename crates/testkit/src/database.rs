@@ -26,6 +26,11 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
+    /// A database that somebody else keeps.
+    pub fn at(url: String) -> Self {
+        Self { url, _folder: None }
+    }
+
     /// Makes a database.
     pub async fn new(kind: Kind) -> Self {
         match kind {

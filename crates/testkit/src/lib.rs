@@ -6,3 +6,5 @@ pub mod database;
 pub mod proxy;
 pub mod recorded;
 pub mod rest;
+pub mod server;
+pub mod wire;

@@ -6,6 +6,7 @@
 //! from (`ingest`, `extract`) and how results look (`web`).
 
 mod as_of;
+pub mod backup;
 pub mod contract;
 mod days;
 pub mod doctor;

@@ -71,8 +71,14 @@ pub(crate) async fn ensure(
 }
 
 async fn migrate(client: &mut Client) -> Result<(), WarehouseError> {
+    to(client, current()).await
+}
+
+/// Makes a ledger of a version, or brings an older one to it.
+pub(crate) async fn to(client: &mut Client, version: i32) -> Result<(), WarehouseError> {
     make_schema(client, "daymark").await?;
     embedded::migrations::runner()
+        .set_target(refinery::Target::Version(version))
         .set_migration_table_name("daymark.migration")
         .run_async(client)
         .await
@@ -95,7 +101,8 @@ pub(crate) async fn make_schema(client: &Client, schema: &str) -> Result<(), War
     client.batch_execute(&statement).await.map_err(&doing)
 }
 
-async fn version(client: &Client) -> Result<Option<i32>, WarehouseError> {
+/// The ledger's version; none when there is no ledger.
+pub(crate) async fn version(client: &Client) -> Result<Option<i32>, WarehouseError> {
     let doing = WarehouseError::statement("reading the ledger's version");
     let exists: bool = client
         .query_one("select to_regclass('daymark.migration') is not null", &[])

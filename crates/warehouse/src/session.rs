@@ -81,6 +81,15 @@ impl Warehouse {
     /// Opens the plan's database: connects, brings the ledger to this version, and checks that it is
     /// this pipeline's.
     pub async fn open(plan: &Plan) -> Result<Self, WarehouseError> {
+        let warehouse = Self::connect(plan).await?;
+        let mut session = warehouse.session("opening").await?;
+        warehouse.migrate(&mut session).await?;
+        drop(session);
+        Ok(warehouse)
+    }
+
+    /// The plan's database with its curated schema, whatever its ledger is.
+    pub(crate) async fn connect(plan: &Plan) -> Result<Self, WarehouseError> {
         let url = plan.settings.database.to_string();
         let backend = match &plan.settings.database {
             DatabaseUrl::Embedded(directory) => {
@@ -97,10 +106,14 @@ impl Warehouse {
         };
         let mut session = warehouse.session("opening").await?;
         migrate::make_schema(session.client(), &warehouse.schema).await?;
-        let Self { pipeline, schema, url, .. } = &warehouse;
-        migrate::ensure(session.client(), pipeline, schema, url).await?;
         drop(session);
         Ok(warehouse)
+    }
+
+    /// Brings the ledger to this version, and checks that it is this pipeline's.
+    pub(crate) async fn migrate(&self, session: &mut Session) -> Result<(), WarehouseError> {
+        let Self { pipeline, schema, url, .. } = self;
+        migrate::ensure(session.client(), pipeline, schema, url).await
     }
 
     /// A session for one unit of work; `what` tells waiting processes who holds it.

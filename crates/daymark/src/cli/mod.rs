@@ -3,6 +3,7 @@
 //! In: arguments. Out: one struct per command, in the file of what it is about. Deliberately absent: what the
 //! commands do.
 
+mod backup;
 mod checks;
 mod ledger;
 mod pipeline;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use backup::{Backup, Restore};
 pub(crate) use checks::{
     Quarantine, QuarantineCommand, QuarantineDay, QuarantineRelease, Rejects, RejectsCommand,
     RejectsFilter,
@@ -180,6 +182,19 @@ pub(crate) enum Command {
     /// An incremental source is asked for what is new since its cursor, which stands in the manifest of
     /// the fetch that moved it. `show` says where it is and why; `set` puts it elsewhere.
     Cursor(Cursor),
+    /// Write what the raw store does not hold into a file: the ledger
+    ///
+    /// Everything in the curated tables comes from the raw store. What does not: runs and their steps, the days
+    /// and their attempts, publishes, results of checks, rejects, restatements, and whatever else the ledger
+    /// records. It is written as it is at one moment, while others go on; the file appears when all of it is on
+    /// the disk. Its format is plain and described in docs/backup.md.
+    Backup(Backup),
+    /// Put a backup into a ledger that is empty
+    ///
+    /// In one transaction: all of it, or nothing. A backup of an older daymark is brought to this version, one
+    /// of a newer is refused. Then `daymark rebuild` makes the curated tables from the raw store. A ledger that
+    /// is not empty is left alone, unless told to --replace it.
+    Restore(Restore),
     /// Show when a schedule fires
     #[command(subcommand)]
     Schedule(Schedule),

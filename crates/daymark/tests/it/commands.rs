@@ -44,6 +44,8 @@ async fn help_names_every_option() {
         ("fetch", &["SOURCE", "--date", "--entity", "--json", "No database is opened"]),
         ("raw", &["ls", "show", "versions", "diff", "verify", "sync"]),
         ("cursor", &["show", "set"]),
+        ("backup", &["FILE", "--pipeline", "--json", "docs/backup.md"]),
+        ("restore", &["FILE", "--pipeline", "--replace", "--json", "all of it, or nothing"]),
     ];
     for (command, mentioned) in commands {
         let help = daymark(&[*command, "--help"]).await;

@@ -13,6 +13,7 @@ mod entities;
 mod infer;
 mod ledger;
 mod raw;
+mod rebuilding;
 mod recorded;
 mod secrets;
 mod twice;

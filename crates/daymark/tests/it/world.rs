@@ -136,6 +136,22 @@ impl World {
         rows.remove(0).into_iter().next().unwrap().1
     }
 
+    /// Takes the whole database away, as a disk that broke does.
+    pub(crate) async fn lose_database(&self) {
+        if let Some(folder) = self.database.url.strip_prefix("embedded:") {
+            fs::remove_dir_all(folder).unwrap();
+            return;
+        }
+        let mut server: url::Url = self.database.url.parse().unwrap();
+        let name = server.path().trim_start_matches('/').to_owned();
+        server.set_path("postgres");
+        let (client, connection) =
+            tokio_postgres::connect(server.as_str(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(&format!("drop database {name} with (force)")).await.unwrap();
+        client.batch_execute(&format!("create database {name}")).await.unwrap();
+    }
+
     /// A file of the pipeline.
     pub(crate) fn read(&self, file: &str) -> String {
         fs::read_to_string(self.folder.join(file)).unwrap()

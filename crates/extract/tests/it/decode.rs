@@ -69,7 +69,40 @@ pub(crate) fn text(field_type: FieldType, bytes: &[u8]) -> String {
             assert_eq!(bytes[0], 1, "the version of jsonb's binary form");
             utf8(&bytes[1..])
         }
+        FieldType::Interval => {
+            let (micros, rest) = bytes.split_at(8);
+            let (days, months) = rest.split_at(4);
+            let [days, months] = [days, months].map(|b| i32::from_be_bytes(b.try_into().unwrap()));
+            format!("{months} months {days} days {} us", int8(micros))
+        }
+        FieldType::Array(element) => array(*element, bytes),
     }
+}
+
+/// An array's elements between braces, behind the number of its elements' type.
+fn array(element: FieldType, mut bytes: &[u8]) -> String {
+    let mut word = || i32::from_be_bytes(take(&mut bytes));
+    let (dimensions, has_null, oid) = (word(), word(), word());
+    let mut elements = Vec::new();
+    if dimensions > 0 {
+        let (count, lower) = (word(), word());
+        assert_eq!((dimensions, lower), (1, 1));
+        assert!(count > 0, "an empty array has no dimension");
+        for _ in 0..count {
+            let length = i32::from_be_bytes(take(&mut bytes));
+            elements.push(match usize::try_from(length) {
+                Ok(length) => {
+                    let (one, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    text(element, one)
+                }
+                Err(_) => "null".to_owned(),
+            });
+        }
+    }
+    assert!(bytes.is_empty(), "bytes behind the last element");
+    assert_eq!(has_null == 1, elements.iter().any(|one| one == "null"));
+    format!("{oid}{{{}}}", elements.join(","))
 }
 
 fn int8(bytes: &[u8]) -> i64 {

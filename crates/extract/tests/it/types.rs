@@ -318,3 +318,91 @@ fn jsonb_is_kept_as_it_is_unless_postgresql_would_refuse_it() {
         ],
     );
 }
+
+#[test]
+fn intervals_are_iso_durations_and_keep_months_days_and_time_apart() {
+    const EXPECTED: &str = "! expected a duration `P1Y2M3DT4H5M6.5S`";
+    check(
+        FieldType::Interval,
+        &[
+            ("\"P1Y2M3DT4H5M6.5S\"", "14 months 3 days 14706500000 us"),
+            ("\"P2W\"", "0 months 14 days 0 us"),
+            ("\"PT36H\"", "0 months 0 days 129600000000 us"),
+            ("\"PT0S\"", "0 months 0 days 0 us"),
+            ("\"-P1DT0.000001S\"", "0 months -1 days -1 us"),
+            ("\"P-1M+2DT-0.5S\"", "-1 months 2 days -500000 us"),
+            ("\"PT1.5000000S\"", "0 months 0 days 1500000 us"),
+            ("\"P178956970Y7M2147483647D\"", "2147483647 months 2147483647 days 0 us"),
+            ("\"P178956970Y8M\"", "! out of range for interval"),
+            ("\"P2147483648D\"", "! out of range for interval"),
+            ("\"PT9223372036854.775807S\"", "0 months 0 days 9223372036854775807 us"),
+            ("\"PT9223372036854.775808S\"", "! out of range for interval"),
+            ("\"P99999999999999999999D\"", "! out of range for interval"),
+            // PostgreSQL 17 and later would read the largest and the smallest of all as infinite.
+            ("\"P178956970Y7M2147483647DT9223372036854.775807S\"", "! out of range for interval"),
+            ("\"PT0.0000001S\"", "! finer than a microsecond"),
+            ("\"P0.5D\"", "! a fraction of anything but seconds"),
+            ("\"P\"", EXPECTED),
+            ("\"P1DT\"", EXPECTED),
+            ("\"P1D1M\"", EXPECTED),
+            ("\"P1DT1HT1M\"", EXPECTED),
+            ("\"PD\"", EXPECTED),
+            ("\"P1\"", EXPECTED),
+            ("\"PT.5S\"", EXPECTED),
+            ("\"p1d\"", EXPECTED),
+            ("\"1 day\"", EXPECTED),
+            ("\"\"", EXPECTED),
+            ("86400", "! expected a duration in a string, found a number"),
+        ],
+    );
+}
+
+#[test]
+fn arrays_hold_values_of_one_type_and_nulls() {
+    check(
+        FieldType::Array(&FieldType::Text),
+        &[
+            ("[]", "25{}"),
+            (r#"["a", null, "é\"\\,{}"]"#, "25{a,null,é\"\\,{}}"),
+            ("[null]", "25{null}"),
+            (r#"["a", "\u0000"]"#, "! element 2: PostgreSQL's text cannot hold U+0000"),
+            (r#"[["a"]]"#, "! element 1: expected a string, found an array"),
+            (r#""a""#, "! expected an array, found a string"),
+            ("1", "! expected an array, found a number"),
+            ("{}", "! expected an array, found an object"),
+        ],
+    );
+    check(
+        FieldType::Array(&FieldType::Integer),
+        &[
+            ("[1, -2147483648]", "23{1,-2147483648}"),
+            ("[1, 2.5]", "! element 2: not a whole number"),
+            ("[\"12\"]", "23{12}"),
+        ],
+    );
+    let others = [
+        (FieldType::Boolean, "[true]", "16{true}"),
+        (FieldType::Smallint, "[-1]", "21{-1}"),
+        (FieldType::Bigint, "[9007199254740993]", "20{9007199254740993}"),
+        (FieldType::Double, "[0.5, -0.0]", "701{0.5,-0}"),
+        (FieldType::Numeric, "[1.50]", "1700{1.50}"),
+        (FieldType::Date, "[\"0001-01-01\"]", "1082{0001-01-01}"),
+        (FieldType::Time, "[\"12:30\"]", "1083{12:30:00}"),
+        (FieldType::Timestamp, "[\"2026-03-08T02:00\"]", "1114{2026-03-08T02:00:00}"),
+        (FieldType::Timestamptz, "[\"2026-03-08T02:00Z\"]", "1184{2026-03-08T02:00:00Z}"),
+        (FieldType::Interval, "[\"P1D\"]", "1186{0 months 1 days 0 us}"),
+        (
+            FieldType::Uuid,
+            "[\"0192aaaabbbb7ccc8dddeeeeffff0001\"]",
+            "2950{0192aaaa-bbbb-7ccc-8ddd-eeeeffff0001}",
+        ),
+        (FieldType::Jsonb, "[{\"a\": [1]}, null]", "3802{{\"a\": [1]},null}"),
+    ];
+    for (element, json, expected) in others {
+        let (_, whole) = *FieldType::ALL
+            .iter()
+            .find(|(_, whole)| matches!(whole, FieldType::Array(one) if **one == element))
+            .unwrap();
+        assert_eq!(fit(whole, json), expected, "{json}");
+    }
+}

@@ -37,13 +37,17 @@ pub enum FieldType {
     EpochMicroseconds,
     /// A UUID.
     Uuid,
+    /// A span of time: an ISO 8601 duration, `P1DT2H`.
+    Interval,
     /// Any JSON, kept as it is for the model to take apart.
     Jsonb,
+    /// A JSON array of values of one type, each of which may be null.
+    Array(&'static FieldType),
 }
 
 impl FieldType {
     /// Every type with the word for it in `[rows.fields]`.
-    pub const ALL: [(&'static str, Self); 16] = [
+    pub const ALL: [(&'static str, Self); 31] = [
         ("text", Self::Text),
         ("boolean", Self::Boolean),
         ("smallint", Self::Smallint),
@@ -59,7 +63,22 @@ impl FieldType {
         ("epoch_milliseconds", Self::EpochMilliseconds),
         ("epoch_microseconds", Self::EpochMicroseconds),
         ("uuid", Self::Uuid),
+        ("interval", Self::Interval),
         ("jsonb", Self::Jsonb),
+        ("text[]", Self::Array(&Self::Text)),
+        ("boolean[]", Self::Array(&Self::Boolean)),
+        ("smallint[]", Self::Array(&Self::Smallint)),
+        ("integer[]", Self::Array(&Self::Integer)),
+        ("bigint[]", Self::Array(&Self::Bigint)),
+        ("double[]", Self::Array(&Self::Double)),
+        ("numeric[]", Self::Array(&Self::Numeric)),
+        ("date[]", Self::Array(&Self::Date)),
+        ("time[]", Self::Array(&Self::Time)),
+        ("timestamp[]", Self::Array(&Self::Timestamp)),
+        ("timestamptz[]", Self::Array(&Self::Timestamptz)),
+        ("uuid[]", Self::Array(&Self::Uuid)),
+        ("interval[]", Self::Array(&Self::Interval)),
+        ("jsonb[]", Self::Array(&Self::Jsonb)),
     ];
 
     /// The PostgreSQL type of its column in `raw_<source>`.
@@ -80,7 +99,29 @@ impl FieldType {
             | Self::EpochMilliseconds
             | Self::EpochMicroseconds => "timestamptz",
             Self::Uuid => "uuid",
+            Self::Interval => "interval",
             Self::Jsonb => "jsonb",
+            Self::Array(element) => match element {
+                Self::Text => "text[]",
+                Self::Boolean => "boolean[]",
+                Self::Smallint => "smallint[]",
+                Self::Integer => "integer[]",
+                Self::Bigint => "bigint[]",
+                Self::Double => "double precision[]",
+                Self::Numeric => "numeric[]",
+                Self::Date => "date[]",
+                Self::Time => "time[]",
+                Self::Timestamp => "timestamp[]",
+                Self::Uuid => "uuid[]",
+                Self::Interval => "interval[]",
+                Self::Jsonb => "jsonb[]",
+                Self::Timestamptz
+                | Self::EpochSeconds
+                | Self::EpochMilliseconds
+                | Self::EpochMicroseconds => "timestamptz[]",
+                // PostgreSQL's arrays are not typed by their depth.
+                Self::Array(inner) => Self::Array(inner).postgres(),
+            },
         }
     }
 

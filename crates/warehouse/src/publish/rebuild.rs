@@ -92,6 +92,33 @@ pub async fn rebuild(
     if let Some(failure) = sources.iter().find_map(|id| refused.sources.get(id)) {
         return Ok(Err(failure.with_hint()));
     }
+    // The scratch schema has one name, so one rebuild at a time has it: a lock of the session, because a
+    // rebuild is more than one transaction.
+    let doing = WarehouseError::statement("waiting for another rebuild");
+    let asked = |what: &str| format!("select {what}(hashtextextended('daymark:rebuild', 0))");
+    let tried = session.client().query_one(&asked("pg_try_advisory_lock"), &[]).await;
+    if !tried.map_err(&doing)?.get::<_, bool>(0) {
+        watch(Progress::Waiting);
+        session.client().execute(&asked("pg_advisory_lock"), &[]).await.map_err(&doing)?;
+    }
+    let done = alone(session, plan, request, read_rows, verdicts, watch, &sources).await;
+    // A session that is lost has no lock any more: what is told is how the rebuild ended.
+    let unlocked = session.client().batch_execute(&asked("pg_advisory_unlock")).await;
+    let done = done?;
+    unlocked.map_err(&doing)?;
+    Ok(done)
+}
+
+/// The rebuild, while no other is under way.
+async fn alone(
+    session: &mut Session,
+    plan: &Plan,
+    request: &Rebuild,
+    read_rows: &ReadRows<'_>,
+    verdicts: Verdicts<'_>,
+    watch: &Watch<'_>,
+    sources: &BTreeSet<SourceId>,
+) -> Result<Result<BTreeMap<String, Rebuilt>, String>, WarehouseError> {
     let schema = session.schema().to_owned();
     let mut result = Ok(None);
     for _ in 0..TRIES {
@@ -107,7 +134,7 @@ pub async fn rebuild(
             verdicts,
             watch,
         };
-        result = once(session, &scratch, &schema, &sources, request).await?;
+        result = once(session, &scratch, &schema, sources, request).await?;
         if !matches!(result, Ok(None)) {
             break;
         }

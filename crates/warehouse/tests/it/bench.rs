@@ -64,6 +64,11 @@ pub(crate) struct Bench {
     _database: TestDatabase,
 }
 
+/// The settings of a bench on a database.
+fn settings(url: &str) -> String {
+    format!("{SETTINGS}\n[database]\nurl = \"{url}\"\n")
+}
+
 impl Bench {
     /// The files above, in a database of their own.
     pub(crate) async fn new(kind: Kind) -> Self {
@@ -72,10 +77,14 @@ impl Bench {
 
     /// The files above and others.
     pub(crate) async fn with(kind: Kind, files: &[(&str, &str)]) -> Self {
+        Self::on(TestDatabase::new(kind).await, files).await
+    }
+
+    /// The same on a database that is there.
+    pub(crate) async fn on(database: TestDatabase, files: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
-        let database = TestDatabase::new(kind).await;
         let first = [
-            ("daymark.toml", format!("{SETTINGS}\n[database]\nurl = \"{}\"\n", database.url)),
+            ("daymark.toml", settings(&database.url)),
             ("sources/prices.toml", SOURCE.to_owned()),
             ("models/price.sql", MODEL.to_owned()),
         ];
@@ -216,10 +225,10 @@ impl Bench {
         warehouse: &Warehouse,
         keys: &[&String],
     ) -> Result<Report, WarehouseError> {
-        let mut session = warehouse.session("test").await.unwrap();
+        let mut session = warehouse.session("test").await?;
         let run_id = Uuid::now_v7();
         let kind = RunKind::Manual;
-        let _open = ledger::start_run(&mut session, run_id, kind, None, at(0)).await.unwrap();
+        let _open = ledger::start_run(&mut session, run_id, kind, None, at(0)).await?;
         let pending = keys.iter().map(|key| self.fetches[*key].0.clone()).collect();
         let request = Request { run_id, now: at(0), pending };
         let (read, keep) = (self.read_verdicts(), self.keep_verdicts());

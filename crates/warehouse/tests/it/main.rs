@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod backup;
 mod bench;
 mod checks;
 mod contracts;
+mod crash;
 mod fold;
 mod order;
 mod publishing;
 mod reading;
 mod rebuilding;
+mod types;

@@ -1,5 +1,5 @@
-//! Curated is a function of raw: whatever the order, the grouping and the repeats, the tables and their
-//! histories are what folding the fetches gives (`fold`). For every write mode and both rules of what is
+//! Curated is a function of raw: whatever the order, the grouping, the repeats and the connections lost on
+//! the way, the tables and their histories are what folding the fetches gives (`fold`). For every write mode and both rules of what is
 //! newer, driven by proptest.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use crate::bench::{Bench, SOURCE, Told};
+use crate::crash::Cut;
 use crate::fold::{Fetch, Folded, Mode, Row, Word, checked, fold};
 
 on_both_databases! {
@@ -67,7 +68,7 @@ async fn window_with_checks_is_the_fold(kind: Kind) {
 }
 
 /// What `fold::checked` does as well.
-const CHECKS: &str = "[[checks]]\nname = \"no price of 2 on day 3\"\nseverity = \"reject\"\n\
+pub(crate) const CHECKS: &str = "[[checks]]\nname = \"no price of 2 on day 3\"\nseverity = \"reject\"\n\
      sql = \"select symbol from staged where price = 2 and day = 3\"\n\
      [[checks]]\nname = \"B is not 1 on day 1\"\n\
      sql = \"select * from staged where symbol = 'B' and price = 1 and day = 1\"\n";
@@ -80,6 +81,8 @@ struct Case {
     order: Vec<usize>,
     /// After which of them a publish ends.
     cuts: Vec<bool>,
+    /// At which answer of PostgreSQL that publish loses its connection the first time, if it does.
+    lost: Vec<Option<usize>>,
 }
 
 /// Two values per key and two days a row can speak of; keys vanish and return; fetches of one minute;
@@ -103,10 +106,13 @@ fn cases() -> impl Strategy<Value = Case> {
         let count = fetches.len();
         let order = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
         let cuts = proptest::collection::vec(any::<bool>(), count);
-        (Just(fetches), order, cuts).prop_map(|(fetches, order, cuts)| Case {
+        let lost = proptest::option::weighted(0.3, 1..150_usize);
+        let lost = proptest::collection::vec(lost, count);
+        (Just(fetches), order, cuts, lost).prop_map(|(fetches, order, cuts, lost)| Case {
             fetches,
             order,
             cuts,
+            lost,
         })
     })
 }
@@ -118,11 +124,8 @@ fn owner(symbol: char, data_date: i8) -> &'static str {
     }
 }
 
-async fn every_order(kind: Kind, mode: Mode, by_data_date: bool) {
-    every_order_of(kind, mode, by_data_date, "").await;
-}
-
-async fn every_order_of(kind: Kind, mode: Mode, by_data_date: bool, checks: &str) {
+/// The source and the model that fetches of a [`Case`] are for.
+pub(crate) fn files(mode: Mode, by_data_date: bool, checks: &str) -> (String, String) {
     let source = SOURCE
         .replace("[request]", if by_data_date { "supersede = \"data_date\"\n[request]" } else { "[request]" })
         .replace(
@@ -141,9 +144,18 @@ async fn every_order_of(kind: Kind, mode: Mode, by_data_date: bool, checks: &str
          day = \"integer\"\nprice = \"integer\"\n{checks}*/\nselect _fetch_id, _fetch_row, symbol, day, price\n\
          from raw_prices\n"
     );
+    (source, model)
+}
+
+async fn every_order(kind: Kind, mode: Mode, by_data_date: bool) {
+    every_order_of(kind, mode, by_data_date, "").await;
+}
+
+async fn every_order_of(kind: Kind, mode: Mode, by_data_date: bool, checks: &str) {
+    let (source, model) = files(mode, by_data_date, checks);
     let files = [("sources/prices.toml", source.as_str()), ("models/price.sql", model.as_str())];
     // proptest's closure may be called again while it shrinks, but never while it runs.
-    let bench = std::sync::Mutex::new(Bench::with(kind, &files).await);
+    let bench = std::sync::Mutex::new(Cut::with(kind, &files).await);
     let config = Config {
         cases: if kind == Kind::Native { 60 } else { 4 },
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
@@ -169,12 +181,13 @@ async fn every_order_of(kind: Kind, mode: Mode, by_data_date: bool, checks: &str
 }
 
 async fn one(
-    bench: &mut Bench,
+    cut: &mut Cut,
     case: &Case,
     mode: Mode,
     by_data_date: bool,
     is_checked: bool,
 ) -> Result<(), TestCaseError> {
+    let bench = &mut cut.bench;
     bench.empty().await;
     let mut fetches = Vec::new();
     for fetch in &case.fetches {
@@ -198,6 +211,13 @@ async fn one(
     for (at, index) in case.order.iter().enumerate() {
         group.push(&fetches[*index].0);
         if case.cuts[at] || at + 1 == case.order.len() {
+            // Whether it came to its commit or not: what is published again is what was asked for.
+            if let (Some(answer), Kind::Native) = (case.lost[at], cut.kind) {
+                cut.proxy.cut_at(answer);
+                let lost = bench.try_publish(&bench.warehouse, &group).await;
+                let (has_cut, _) = cut.proxy.pass();
+                prop_assert!(lost.is_ok() || has_cut, "{:?}", lost.err());
+            }
             let report = bench.publish(&group).await;
             for result in report.fetches.values() {
                 let held_back = is_checked && matches!(result, FetchResult::Quarantined(_));
