@@ -18,6 +18,7 @@ mod client;
 pub mod doctor;
 mod error;
 mod fetch;
+mod given;
 mod history;
 mod keep;
 mod keys;
@@ -43,6 +44,7 @@ pub use catalog::{Catalog, Listed, Wanted, catalog, fetch_of_id, sources_in};
 pub use error::{ErrorKind, IngestError};
 pub use fetch::{FetchEvent, FetchOrder, Fetched, Ingest, Reach};
 pub use history::{CursorPosition, cursor, set_cursor};
+pub use given::GivenAnswer;
 pub use keys::{Extension, ManifestName, RawKey};
 pub use manifest::{
     Attempt, MANIFEST_FORMAT, MAX_REJECTS, Manifest, Outcome, Page, RowCounts, SentRequest,

@@ -10,6 +10,7 @@ mod raw;
 mod schedule;
 mod sources;
 mod tables;
+mod tests;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub(crate) use raw::{Raw, RawCommand, RawDiff, RawLs, RawShow, RawSync, RawVerif
 pub(crate) use schedule::{Schedule, ScheduleNext};
 pub(crate) use sources::{Cursor, CursorCommand, CursorSet, CursorShow, Fetch, Infer, Preview};
 pub(crate) use tables::{PlanArguments, Rebuild, Restatements, Sql, Why};
+pub(crate) use tests::Test;
 
 /// Runs a daily data pipeline and keeps a ledger of its days.
 ///
@@ -60,6 +62,13 @@ pub(crate) enum Command {
     /// line, what was found and what is accepted. Nothing is fetched and no database is opened, so
     /// SQL is not judged here: PostgreSQL does that at the next run, with file and line.
     Validate(Validate),
+    /// Run the pipeline's tests: given answers in, expected rows out
+    ///
+    /// Each tests/NAME.toml gives answers of sources, which go the way of a run (expectations, extraction,
+    /// models, checks, publish) into an embedded database and a raw store of their own, and says what is to
+    /// be found then. Nothing is asked, and the pipeline's own database and raw store are not opened. Exit
+    /// code 1 when a test fails, 2 when a test's file cannot be understood.
+    Test(Test),
     /// Fetch and publish once, now
     ///
     /// One run now: every source is fetched, its response is kept in the raw store, and its rows are
