@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Init(arguments) => commands::init::init(&arguments),
-        Command::Validate(arguments) => commands::validate::validate(&arguments),
+        Command::Validate(arguments) => commands::validate::validate(&arguments).await,
         Command::Test(arguments) => commands::test::test(&arguments).await,
         Command::Run(arguments) => commands::run::run(&arguments).await,
         Command::Up(arguments) => commands::up::up(&arguments).await,

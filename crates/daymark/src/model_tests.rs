@@ -112,7 +112,7 @@ impl Bench {
         let source = self.plan.source(&given.source).expect("a test names sources of its plan");
         let (run_id, now) = (Uuid::now_v7(), given.fetched_at);
         let stored = self.take(store, source, given, run_id).await?;
-        ledger::start_run(session, run_id, RunKind::Manual, None, now).await?;
+        let _open = ledger::start_run(session, run_id, RunKind::Manual, None, now).await?;
         let key = stored.key.clone();
         let request = publish::Request { run_id, now, pending: vec![pending_fetch(stored)] };
         let (read, keep) =

@@ -59,8 +59,9 @@ pub(crate) enum Command {
     /// Check a pipeline folder and report all of its problems
     ///
     /// Reads every file of the pipeline folder and reports ALL problems at once, each with its file and
-    /// line, what was found and what is accepted. Nothing is fetched and no database is opened, so
-    /// SQL is not judged here: PostgreSQL does that at the next run, with file and line.
+    /// line, what was found and what is accepted; the tests' files too. Nothing is fetched and no database
+    /// is opened, so SQL is not judged, unless told `--database`: then an embedded PostgreSQL is started in
+    /// a temporary folder, and the contracts, models, checks, marts and the pages' queries are tried in it.
     Validate(Validate),
     /// Run the pipeline's tests: given answers in, expected rows out
     ///

@@ -120,7 +120,9 @@ pub(super) fn read(
                 several => format!("an `[[expect]]` with `{}`", several.join("` and `")),
             };
             let problem = section.problem_here(message);
-            problems.push(problem.hint("one of `table = \"...\"`, `sql = \"...\"`, `rejects = \"SOURCE\"`"));
+            problems.push(
+                problem.hint("one of `table = \"...\"`, `sql = \"...\"`, `rejects = \"SOURCE\"`"),
+            );
             return None;
         }
     };
@@ -169,14 +171,12 @@ fn rows(
     let line = section.line_here();
     let mut known = Known::default();
     if let (Some(Relation::Table(name)), Some(plan)) = (&relation, plan) {
-        match Known::of(name, plan) {
-            Some(found) => known = found,
-            None => {
-                let names = Known::names(plan);
-                let message = format!("no model or mart makes `{name}`");
-                let hint = did_you_mean(name, names.iter().map(String::as_str));
-                problems.push(section.problem("table", message).hint(hint));
-            }
+        known = Known::of(name, plan).unwrap_or_default();
+        if !known.is_found {
+            let names = Known::names(plan);
+            let message = format!("no model or mart makes `{name}`");
+            let hint = did_you_mean(name, names.iter().map(String::as_str));
+            problems.push(section.problem("table", message).hint(hint));
         }
     }
     let own = section.optional_strings("key", problems);
@@ -191,7 +191,11 @@ fn rows(
     let rows = read_rows("rows", problems);
     let absent = read_rows("absent", problems);
     // Without a plan it is not known whether the table has a key of its own.
-    if key.is_empty() && !(of_query && absent.is_empty()) && plan.is_some() && known.is_found {
+    if key.is_empty()
+        && !(of_query && absent.is_empty())
+        && plan.is_some()
+        && (known.is_found || of_query)
+    {
         for word in ["rows", "absent"].into_iter().filter(|word| section.has(word)) {
             let message = format!("`{word}` without a `key`");
             let hint = "a view or a query has none of its own: `key = [\"date\"]` says which columns tell \

@@ -21,7 +21,9 @@ use crate::problem::{Problem, did_you_mean};
 use crate::section::{Section, Text, choose};
 use crate::source::{EntityId, Source, SourceId};
 
-pub use expect::{Expectation, ExpectedRejects, ExpectedRow, ExpectedRows, ExpectedValue, Relation};
+pub use expect::{
+    Expectation, ExpectedRejects, ExpectedRow, ExpectedRows, ExpectedValue, Relation,
+};
 
 /// A test of models.
 #[derive(Debug, Clone)]
@@ -123,8 +125,9 @@ impl Reading<'_> {
         let sections = section.tables("given", self.problems);
         if sections.is_empty() && !section.has("given") {
             self.problems.push(
-                Problem::new(text.file, 1, "a test without `[[given]]`")
-                    .hint("each `[[given]]` is one answer of a source: `source`, `data_date`, `body`"),
+                Problem::new(text.file, 1, "a test without `[[given]]`").hint(
+                    "each `[[given]]` is one answer of a source: `source`, `data_date`, `body`",
+                ),
             );
         }
         for section in sections {
@@ -207,29 +210,25 @@ impl Reading<'_> {
         let source = self.plan.zip(source).and_then(|(plan, id)| plan.source(id));
         let Some(source) = source else { return given.as_deref().and_then(EntityId::new) };
         let ids = || source.entities.rows.iter().map(|entity| entity.id.as_str());
-        match given {
-            Some(name) => {
-                let id = EntityId::new(&name).filter(|id| source.entities.get(id).is_some());
-                if id.is_none() {
-                    let message = format!("the source `{}` has no entity `{name}`", source.id);
-                    let hint = if source.entities.rows.is_empty() {
-                        "it is asked once, for no entity: leave `entity` out".to_owned()
-                    } else {
-                        did_you_mean(&name, ids())
-                    };
-                    self.problems.push(section.problem("entity", message).hint(hint));
-                }
-                id
+        let Some(name) = given else {
+            if let Some(first) = ids().next() {
+                let message = format!("`entity` is missing: `{}` is asked for each", source.id);
+                let problem = section.problem_here(message);
+                self.problems.push(problem.hint(format!("such as `entity = \"{first}\"`")));
             }
-            None => {
-                if let Some(first) = ids().next() {
-                    let message = format!("`entity` is missing: `{}` is asked for each", source.id);
-                    let problem = section.problem_here(message);
-                    self.problems.push(problem.hint(format!("such as `entity = \"{first}\"`")));
-                }
-                None
-            }
+            return None;
+        };
+        let id = EntityId::new(&name).filter(|id| source.entities.get(id).is_some());
+        if id.is_none() {
+            let message = format!("the source `{}` has no entity `{name}`", source.id);
+            let hint = if source.entities.rows.is_empty() {
+                "it is asked once, for no entity: leave `entity` out".to_owned()
+            } else {
+                did_you_mean(&name, ids())
+            };
+            self.problems.push(section.problem("entity", message).hint(hint));
         }
+        id
     }
 
     fn data_date(&mut self, section: &mut Section<'_>) -> Option<Date> {
@@ -307,7 +306,8 @@ impl Reading<'_> {
                         Err(reason) => {
                             let message = format!("`{name}` cannot be read: {reason}");
                             let problem = section.problem("file", message);
-                            let hint = "a file in the pipeline folder, such as `tests/bodies/monday.json`";
+                            let hint =
+                                "a file in the pipeline folder, such as `tests/bodies/monday.json`";
                             self.problems.push(problem.hint(hint));
                         }
                     }
