@@ -120,9 +120,9 @@ pub async fn prepare(
         let models: Vec<&Model> = plan.models_of(&source.id).collect();
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
         let changes = &mut prepared.changes;
-        let made =
+        let ensured =
             ensure_models(&mut savepoint, &schema, source, &models, mode, changes, &mut kinds);
-        match made.await? {
+        match ensured.await? {
             Ok(()) => savepoint.commit().await.map_err(&doing)?,
             Err(failure) => {
                 savepoint.rollback().await.map_err(&doing)?;

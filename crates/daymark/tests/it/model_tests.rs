@@ -62,11 +62,12 @@ async fn the_reference_pipeline_passes_its_tests() {
     ok    sp500_holiday
     ok    sp500_live_last_row
     ok    sp500_live_morning
+    ok    sp500_live_row_becomes_final
     ok    sp500_restated_close
     ok    weather_dst_week
     ok    weather_error_in_a_200
     ok    weather_nulls_at_the_tail
-    9 tests, passed
+    10 tests, passed
     ");
 }
 
@@ -75,11 +76,22 @@ async fn the_reference_pipeline_passes_its_tests() {
 async fn a_model_that_is_broken_fails_its_tests() {
     let folder = Folder::new().await;
     folder.edit("models/sp500_daily.sql", "opened_at desc", "opened_at");
-    folder.edit("models/weather_daily.sql", "\nwhere num_nonnulls(", "\nwhere 3 > num_nonnulls(");
-    folder.edit("sources/weather.toml", "absent = [\"$.error\"]", "");
-    let done = folder.daymark(&["test", "sp500_live_last_row", "weather_dst_week"]).await;
+    folder.edit("models/weather_daily.sql", "precipitation_mm) > 0", "precipitation_mm) > 2");
+    folder.edit("sources/sp500.toml", "absent = [\"$.chart.error.code\"]", "min_rows = 0");
+    folder.edit(
+        "sources/sp500.toml",
+        "at = \"$.chart.result[0]\"",
+        "at = \"$.chart.result[0]\"\nat_optional = true",
+    );
+    let tests = ["test", "sp500_live_last_row", "weather_nulls_at_the_tail", "sp500_empty_200"];
+    let done = folder.daymark(&tests).await;
     done.expect_code(1);
-    insta::assert_snapshot!(done.stdout, @"");
+    let failed: Vec<&str> = done.stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
+    assert_eq!(failed.len(), 3, "{}", done.stdout);
+    let told = |words: &str| assert!(done.stdout.contains(words), "{words}:\n{}", done.stdout);
+    told("sp500_daily, symbol = ^GSPC, date = 2026-03-10\n");
+    told("     close    6781.75      6751.5\n");
+    told("weather_daily, location = washington-dc, date = 2026-03-02");
     let done = folder.daymark(&["test", "sp500_holiday", "--json"]).await;
     done.expect_code(0);
     assert_eq!(
@@ -138,7 +150,35 @@ rows = []
     );
     let done = folder.daymark(&["test", "sp500_holiday", "weather"]).await;
     done.expect_code(1);
-    insta::assert_snapshot!(done.stdout, @"");
+    insta::assert_snapshot!(done.stdout, @r##"
+    FAIL  sp500_holiday
+      tests/sp500_holiday.toml:4: sp500 2026-07-07
+        expected  warnings of `the high is the highest`
+        got       no warning
+      tests/sp500_holiday.toml:34: sp500_daily, symbol = ^GSPC, date = 2026-07-02: the row is there
+      tests/sp500_holiday.toml:31: sp500_daily: rows
+        expected  5
+        got       4
+      tests/sp500_holiday.toml:41: sp500_metrics, symbol = ^GSPC, date = 2026-07-06
+         column   expected   got
+        ─────────────────────────────
+         close    7020.5     7020.25
+         volume   1          null
+      tests/sp500_holiday.toml:47: invalid input syntax for type numeric: "x"
+    FAIL  weather
+      tests/weather.toml:2: weather 2026-03-02
+        expected  quarantined: ... too warm ...
+        got       published
+      tests/weather.toml:14: weather_daily, location = washington-dc, date = 2026-03-03: there is no such row
+      tests/weather.toml:9: weather_daily: 1 row not expected
+        {"date": "2026-03-02", "location": "washington-dc", "precipitation_mm": 0, "temperature_max_c": 2, "temperature_min_c": 1}
+      tests/weather.toml:17: such rows
+        expected  at least 1
+        got       0
+      tests/weather.toml:24: weather_metrics: there is no column `dat`; did you mean `date`? accepted: `location`, `date`, `temperature_max_c`, `temperature_min_c`, `temperature_mean_c`, `precipitation_mm`, `temperature_anomaly_c`, `precipitation_7d_mm`
+      tests/weather.toml:28: relation "nowhere" does not exist
+    2 tests, 2 failed
+    "##);
     let json = folder.daymark(&["test", "weather", "--json"]).await;
     json.expect_code(1);
     let json = json.json();
@@ -182,7 +222,13 @@ async fn tests_that_cannot_be_understood_and_tests_that_are_not_there() {
         said.push(folder.said(&done));
     }
     assert_eq!(said[0], said[1]);
-    insta::assert_snapshot!(said[0], @"");
+    insta::assert_snapshot!(said[0], @r##"
+    error: 2 problems in the pipeline folder `<folder>`
+      tests/sp500_holiday.toml:33: unknown key `expect[0].rowcount`
+        hint: did you mean `row_count`? accepted: `table`, `key`, `exact`, `row_count`, `rows`, `absent`
+      tests/weather_dst_week.toml:20: no model or mart makes `weather`
+        hint: did you mean `weather_daily`? accepted: `sp500_daily`, `weather_daily`, `sp500_metrics`, `weather_metrics`, `market_weather`
+    "##);
     // Beside a problem of another file, what they name cannot be looked up; their form can.
     folder.edit("daymark.toml", "time_zone", "time_zon");
     let done = folder.daymark(&["validate"]).await;
@@ -237,7 +283,18 @@ async fn all_sql_is_judged_at_once_over_an_empty_database() {
     let judged = folder.daymark(&["validate", "--database"]).await;
     judged.expect_code(2);
     assert_eq!(judged.stdout, "");
-    insta::assert_snapshot!(folder.said(&judged), @"");
+    insta::assert_snapshot!(folder.said(&judged), @r##"
+    error: 6 problems in the pipeline folder `<folder>`
+      dashboards/overview.md:177:7: column "day" does not exist
+      marts/sp500_metrics.sql:36:6: relation "moving" does not exist
+      models/sp500_daily.sql:42:7: column "closing" does not exist
+        hint: Perhaps you meant to reference the column "bar.close".
+      models/weather_daily.sql:12: the query yields `precipitation_mm` as `double precision`, and the contract has `numeric`
+        hint: cast it in the query (`...::numeric`), where a reader sees what that rounds or cuts, or change the contract
+      models/weather_daily.sql:17: the check `the warmest is not below the coldest`: column "temperature_max" does not exist
+        hint: Perhaps you meant to reference the column "staged.temperature_max_c".
+      models/weather_daily.sql:25: the check `a number`: invalid input syntax for type double precision: "cold"
+    "##);
     let json = folder.daymark(&["validate", "--database", "--json"]).await;
     json.expect_code(2);
     let json = json.json();

@@ -102,8 +102,17 @@ fn a_test_is_read_with_its_times_and_values() {
 #[test]
 fn everything_that_is_wrong_is_said_with_its_line() {
     insta::assert_snapshot!(refused(
-        "[[given]]\nsorce = \"bars\"\nsource = \"bar\"\ndata_date = 2026-02-30\nbody = \"\"\nfile = \"x\"\n"
-    ), @"");
+        "[[given]]\nsorce = \"bars\"\nsource = \"bar\"\ndata_date = \"2026-02-30\"\nbody = \"\"\nfile = \"x\"\n"
+    ), @r##"
+    tests/one.toml:2: unknown key `given[0].sorce`
+        hint: did you mean `source`? accepted: `source`, `entity`, `data_date`, `body`, `file`, `status`, `content_type`, `outcome`, `reason`, `warnings`, `fetched_at`
+    tests/one.toml:3: there is no source `bar`
+        hint: did you mean `bars`? accepted: `bars`, `sky`
+    tests/one.toml:4: `data_date` is no date
+        hint: accepted: YYYY-MM-DD
+    tests/one.toml:6: an answer has `body` and `file`
+        hint: one of the two
+    "##);
     insta::assert_snapshot!(refused(
         "[[given]]\nsource = \"bars\"\nentity = \"oslo\"\ndata_date = \"tomorrow\"\n\
          body = [\"\", \"\"]\nreason = \"x\"\nwarnings = \"v\"\n\
@@ -116,8 +125,50 @@ fn everything_that_is_wrong_is_said_with_its_line() {
          [[expect]]\ntable = \"bar\"\nsql = \"select 1\"\n\
          [[expect]]\ntable = \"bar\"\n\
          [[expect]]\nrejects = \"bars\"\ncheck = \"w\"\n"
-    ), @"");
-    insta::assert_snapshot!(refused("description = 1\n"), @"");
+    ), @r##"
+    tests/one.toml:3: the source `bars` has no entity `oslo`
+        hint: it is asked once, for no entity: leave `entity` out
+    tests/one.toml:4: `data_date` is no date
+        hint: accepted: YYYY-MM-DD
+    tests/one.toml:5: `body` has 2 pages, and the source has none
+        hint: a source with pages has `[pagination]`
+    tests/one.toml:6: a fetch that is published has no `reason`
+        hint: say what becomes of it: `outcome = "refused"`, `"quarantined"` or `"failed"`
+    tests/one.toml:7: the models of `bars` have no `warn` check `v`
+        hint: accepted: `w`
+    tests/one.toml:8: `entity` is missing: `sky` is asked for each
+        hint: such as `entity = "oslo"`
+    tests/one.toml:11: `../x` cannot be read: No such file or directory (os error 2)
+        hint: a file in the pipeline folder, such as `tests/bodies/monday.json`
+    tests/one.toml:12: `given[1].outcome` is `refuse`
+        hint: did you mean `refused`? accepted: `published`, `refused`, `quarantined`, `failed`
+    tests/one.toml:13: an answer without `body`
+        hint: `body = '''...'''`, or `file` relative to the pipeline folder; several are pages
+    tests/one.toml:20: `fetched_at` is not later than that before it (2026-03-09T08:00:00Z)
+        hint: the fetches of a source come one after the other; which day one is for is `data_date`
+    tests/one.toml:21: `given[3].body` is an integer
+        hint: accepted: a string or a list of strings
+    tests/one.toml:23: no model or mart makes `bars`
+        hint: did you mean `bar`? accepted: `bar`, `total`
+    tests/one.toml:27: the key's column `date` is missing in a row
+        hint: the key is `symbol`, `date`
+    tests/one.toml:27: there is no column `clse`
+        hint: did you mean `close`? accepted: `symbol`, `date`, `close`
+    tests/one.toml:30: `rows` without a `key`
+        hint: a view or a query has none of its own: `key = ["date"]` says which columns tell one row from another
+    tests/one.toml:31: an `[[expect]]` with `table` and `sql`
+        hint: one of `table = "..."`, `sql = "..."`, `rejects = "SOURCE"`
+    tests/one.toml:34: an `[[expect]]` that expects nothing
+        hint: accepted: `rows`, `absent`, `row_count`, `exact = true`
+    tests/one.toml:38: the models of `bars` have no `reject` check `w`
+        hint: nothing is accepted here
+    "##);
+    insta::assert_snapshot!(refused("description = 1\n"), @r##"
+    tests/one.toml:1: `description` is an integer
+        hint: accepted: a string
+    tests/one.toml:1: a test without `[[given]]`
+        hint: each `[[given]]` is one answer of a source: `source`, `data_date`, `body`
+    "##);
 }
 
 /// A folder that has problems of its own is not looked up in; a test's form still is.
@@ -127,5 +178,12 @@ fn form_is_judged_without_a_plan() {
     fs::write(folder.path().join("tests/readme.txt"), "").unwrap();
     let problems = model_tests(folder.path(), None).unwrap_err();
     let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r##"
+    tests/one.toml:1: an answer without `body`
+        hint: `body = '''...'''`, or `file` relative to the pipeline folder; several are pages
+    tests/one.toml:4: unknown key `given[0].bodi`
+        hint: did you mean `body`? accepted: `source`, `entity`, `data_date`, `body`, `file`, `status`, `content_type`, `outcome`, `reason`, `warnings`, `fetched_at`
+    tests/readme.txt: `readme.txt` is not a `.toml` file
+        hint: `tests/` holds `.toml` files only
+    "##);
 }
