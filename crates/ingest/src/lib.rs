@@ -43,8 +43,8 @@ pub use audit::{AuditReport, Fault, audit};
 pub use catalog::{Catalog, Listed, Wanted, catalog, fetch_of_id, sources_in};
 pub use error::{ErrorKind, IngestError};
 pub use fetch::{FetchEvent, FetchOrder, Fetched, Ingest, Reach};
-pub use history::{CursorPosition, cursor, set_cursor};
 pub use given::GivenAnswer;
+pub use history::{CursorPosition, cursor, set_cursor};
 pub use keys::{Extension, ManifestName, RawKey};
 pub use manifest::{
     Attempt, MANIFEST_FORMAT, MAX_REJECTS, Manifest, Outcome, Page, RowCounts, SentRequest,

@@ -45,8 +45,8 @@ pub use json_path::{JsonPath, Segment, Step};
 pub use mart::Mart;
 pub use model::{Column, Condition, Index, Model, Write};
 pub use model_test::{
-    Expectation, ExpectedRejects, ExpectedRow, ExpectedRows, ExpectedValue, FetchOutcome, Given, ModelTest,
-    Relation, model_tests,
+    Expectation, ExpectedRejects, ExpectedRow, ExpectedRows, ExpectedValue, FetchOutcome, Given,
+    ModelTest, Relation, model_tests,
 };
 pub use page::{Block, Chart, ChartKind, NamedQuery, Page, Tile, ValueFormat};
 pub use problem::{PlanError, Problem, did_you_mean};

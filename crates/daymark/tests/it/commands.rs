@@ -95,8 +95,8 @@ async fn init_writes_a_valid_folder_once() {
             "marts": ["sp500_metrics", "weather_metrics", "market_weather"], "pages": ["overview"],
             "tests": [
                 "sp500_dst_week", "sp500_empty_200", "sp500_holiday", "sp500_live_last_row",
-                "sp500_live_morning", "sp500_live_row_becomes_final", "sp500_restated_close", "weather_dst_week", "weather_error_in_a_200",
-                "weather_nulls_at_the_tail",
+                "sp500_live_morning", "sp500_live_row_becomes_final", "sp500_restated_close",
+                "weather_dst_week", "weather_error_in_a_200", "weather_nulls_at_the_tail",
             ],
         })
     );
