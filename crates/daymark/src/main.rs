@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod lifecycle;
 mod machine;
+mod model_tests;
 mod output;
 mod run;
 mod schedule;
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Init(arguments) => commands::init::init(&arguments),
-        Command::Validate(arguments) => commands::validate::validate(&arguments),
+        Command::Validate(arguments) => commands::validate::validate(&arguments).await,
+        Command::Test(arguments) => commands::test::test(&arguments).await,
         Command::Run(arguments) => commands::run::run(&arguments).await,
         Command::Up(arguments) => commands::up::up(&arguments).await,
         Command::Status(arguments) => commands::status::status(&arguments).await,

@@ -415,7 +415,7 @@ impl Ingest {
     }
 
     /// Where the cursor of an incremental source stands.
-    async fn position(
+    pub(crate) async fn position(
         &self,
         source: &Source,
         entity: Option<&Entity>,

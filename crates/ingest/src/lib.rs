@@ -18,6 +18,7 @@ mod client;
 pub mod doctor;
 mod error;
 mod fetch;
+mod given;
 mod history;
 mod keep;
 mod keys;
@@ -42,6 +43,7 @@ pub use audit::{AuditReport, Fault, audit};
 pub use catalog::{Catalog, Listed, Wanted, catalog, fetch_of_id, sources_in};
 pub use error::{ErrorKind, IngestError};
 pub use fetch::{FetchEvent, FetchOrder, Fetched, Ingest, Reach};
+pub use given::GivenAnswer;
 pub use history::{CursorPosition, cursor, set_cursor};
 pub use keys::{Extension, ManifestName, RawKey};
 pub use manifest::{

@@ -19,6 +19,7 @@ mod folder;
 mod json_path;
 mod mart;
 mod model;
+mod model_test;
 mod page;
 mod problem;
 mod raw;
@@ -43,6 +44,10 @@ pub use folder::{Environment, Plan, WholeParts, load, read_source, whole_parts};
 pub use json_path::{JsonPath, Segment, Step};
 pub use mart::Mart;
 pub use model::{Column, Condition, Index, Model, Write};
+pub use model_test::{
+    Expectation, ExpectedRejects, ExpectedRow, ExpectedRows, ExpectedValue, FetchOutcome, Given,
+    ModelTest, Relation, model_tests,
+};
 pub use page::{Block, Chart, ChartKind, NamedQuery, Page, Tile, ValueFormat};
 pub use problem::{PlanError, Problem, did_you_mean};
 pub use raw::raw_url;

@@ -13,6 +13,9 @@ pub struct Problem {
     pub file: String,
     /// The line, counted from 1; 0 when the problem is the file as a whole.
     pub line: usize,
+    /// The column of that line, counted from 1, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
     /// What was found: a lower-case fragment with values in backticks.
     pub message: String,
     /// What is accepted instead, or what to do next.
@@ -22,7 +25,14 @@ pub struct Problem {
 impl Problem {
     /// A problem at a line of a file.
     pub fn new(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, message: message.into(), hint: None }
+        Self { file: file.to_owned(), line, column: None, message: message.into(), hint: None }
+    }
+
+    /// The same with the column of its line.
+    #[must_use]
+    pub fn at_column(mut self, column: usize) -> Self {
+        self.column = Some(column);
+        self
     }
 
     /// The same with a hint.
@@ -35,10 +45,11 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            write!(f, "{}: {}", self.file, self.message)?;
-        } else {
-            write!(f, "{}:{}: {}", self.file, self.line, self.message)?;
+        let Self { file, line, message, .. } = self;
+        match (line, self.column) {
+            (0, _) => write!(f, "{file}: {message}")?,
+            (line, None) => write!(f, "{file}:{line}: {message}")?,
+            (line, Some(column)) => write!(f, "{file}:{line}:{column}: {message}")?,
         }
         match &self.hint {
             Some(hint) => write!(f, "\n    hint: {hint}"),

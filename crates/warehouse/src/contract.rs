@@ -8,6 +8,8 @@
 //! (`daymark rebuild`).
 
 mod change;
+mod judge;
+mod query;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ use tokio_postgres::Transaction;
 
 use change::Comparison;
 pub use change::{Change, Needs};
+pub use judge::{PageQuery, judge};
+use query::{Kinds, check_query};
 use shape::Shape;
 
 use crate::error::{Failure, WarehouseError, db_message};
@@ -111,11 +115,14 @@ pub async fn prepare(
         .map_err(&doing)?;
     transaction.batch_execute("set local lock_timeout = '10s'").await.map_err(&doing)?;
     let mut prepared = Prepared::default();
+    let mut kinds = BTreeMap::new();
     for source in &plan.sources {
         let models: Vec<&Model> = plan.models_of(&source.id).collect();
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
         let changes = &mut prepared.changes;
-        match ensure_models(&mut savepoint, &schema, source, &models, mode, changes).await? {
+        let ensured =
+            ensure_models(&mut savepoint, &schema, source, &models, mode, changes, &mut kinds);
+        match ensured.await? {
             Ok(()) => savepoint.commit().await.map_err(&doing)?,
             Err(failure) => {
                 savepoint.rollback().await.map_err(&doing)?;
@@ -123,12 +130,15 @@ pub async fn prepare(
             }
         }
     }
+    if mode != Mode::Show {
+        ensure_marts(&mut transaction, &schema, &plan.marts, &mut prepared.refused.marts).await?;
+    }
+    query::prepare_checks(&transaction, &schema, plan, &kinds, mode, &mut prepared).await?;
     if mode == Mode::Show {
         transaction.rollback().await.map_err(&doing)?;
-        return Ok(prepared);
+    } else {
+        transaction.commit().await.map_err(&doing)?;
     }
-    ensure_marts(&mut transaction, &schema, &plan.marts, &mut prepared.refused.marts).await?;
-    transaction.commit().await.map_err(&doing)?;
     Ok(prepared)
 }
 
@@ -152,6 +162,7 @@ async fn ensure_models(
     models: &[&Model],
     mode: Mode,
     changes: &mut Vec<Change>,
+    kinds: &mut BTreeMap<String, Kinds>,
 ) -> Result<Result<(), Failure>, WarehouseError> {
     let doing = WarehouseError::statement("making the tables");
     transaction.batch_execute(&search_path(schema)).await.map_err(&doing)?;
@@ -167,9 +178,11 @@ async fn ensure_models(
         {
             return Ok(Err(failure));
         }
-        if let Err(failure) = check_query(transaction, model, &wanted.table).await? {
+        let refused = check_query(transaction, model, &wanted.table).await?;
+        if let Some(failure) = refused.into_iter().next() {
             return Ok(Err(failure));
         }
+        kinds.insert(model.table.clone(), query::kinds_of(model, &wanted.table));
     }
     let table = ident(&format!("raw_{}", source.id));
     transaction.batch_execute(&format!("drop table pg_temp.{table}")).await.map_err(&doing)?;
@@ -620,127 +633,6 @@ async fn apply(
 
 fn define(column: &Column) -> String {
     format!("{} {}", ident(&column.name), column.definition.replace('\n', " "))
-}
-
-/// Has PostgreSQL parse and type the model's query over empty rows, and compares its columns with the
-/// contract's.
-async fn check_query(
-    transaction: &Transaction<'_>,
-    model: &Model,
-    wanted: &Shape,
-) -> Result<Result<(), Failure>, WarehouseError> {
-    let doing = WarehouseError::statement("preparing a model");
-    let prefix = "select * from (";
-    let statement = format!("{prefix}{}\n) as model", model.sql);
-    let prepared = match transaction.prepare(&statement).await {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            return Failure::of(error, &model.file, &statement, prefix, model.sql_line)
-                .map(Err)
-                .map_err(&doing);
-        }
-    };
-    if !prepared.params().is_empty() {
-        let message = "the query has parameters such as `$1`, and a model takes none";
-        let hint = "the day a fetch is for is the column `_data_date`";
-        return Ok(Err(Failure::new(&model.file, model.sql_line, message).hint(hint)));
-    }
-    let found: Vec<&str> = prepared.columns().iter().map(tokio_postgres::Column::name).collect();
-    let contract: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).collect();
-    for name in &found {
-        if !contract.contains(name) && !["_fetch_id", "_fetch_row"].contains(name) {
-            let message = format!("the query yields the column `{name}`, which the contract lacks");
-            let hint = format!(
-                "add it to `[columns]` or leave it out of the query; {}",
-                daymark_plan::did_you_mean(name, contract.iter().copied())
-            );
-            return Ok(Err(Failure::new(&model.file, model.sql_line, message).hint(hint)));
-        }
-    }
-    for column in &model.columns {
-        if !found.contains(&column.name.as_str()) {
-            let message = format!("the query yields no column `{}`", column.name);
-            let hint = daymark_plan::did_you_mean(&column.name, found.iter().copied());
-            return Ok(Err(Failure::new(&model.file, column.line, message).hint(hint)));
-        }
-    }
-    for name in ["_fetch_id", "_fetch_row"] {
-        if !found.contains(&name) {
-            let message =
-                format!("the query yields no `{name}`, so a row could not name where it came from");
-            let hint = format!("select `_fetch_id, _fetch_row` from raw_{}", model.source);
-            return Ok(Err(Failure::new(&model.file, model.sql_line, message).hint(hint)));
-        }
-    }
-    for column in &model.columns {
-        let (Some(yielded), Some(wanted)) = (
-            prepared.columns().iter().find(|yielded| yielded.name() == column.name),
-            wanted.column(&column.name),
-        ) else {
-            continue;
-        };
-        let (oid, modifier) = (yielded.type_().oid(), yielded.type_modifier());
-        if fits(oid, modifier, wanted.type_oid, wanted.type_modifier) {
-            continue;
-        }
-        let kind: String = transaction
-            .query_one("select format_type($1, $2)", &[&oid, &modifier])
-            .await
-            .map_err(&doing)?
-            .get(0);
-        let message = format!(
-            "the query yields `{}` as `{kind}`, and the contract has `{}`",
-            column.name, wanted.kind
-        );
-        let hint = format!(
-            "cast it in the query (`...::{}`), where a reader sees what that rounds or cuts, or change the \
-             contract",
-            wanted.kind
-        );
-        return Ok(Err(Failure::new(&model.file, column.line, message).hint(hint)));
-    }
-    let Some(settled) = &model.settled else { return Ok(Ok(())) };
-    let prefix = "select (";
-    let statement = format!(
-        "{prefix}{})::boolean from (select model.*, null::date as _data_date, \
-         null::timestamptz as _fetched_at from ({}\n) as model) as model",
-        settled.sql, model.sql
-    );
-    match transaction.prepare(&statement).await {
-        Ok(_) => Ok(Ok(())),
-        Err(error) => Failure::of(error, &model.file, &statement, prefix, settled.line)
-            .map(|failure| {
-                Err(Failure { message: format!("`settled`: {}", failure.message), ..failure })
-            })
-            .map_err(&doing),
-    }
-}
-
-/// Whether every value of a query's type is a value of the contract's, as it is (DECISIONS.md, "A cast
-/// that may change a value stands in the query").
-fn fits(oid: u32, modifier: i32, wanted: u32, wanted_modifier: i32) -> bool {
-    use tokio_postgres::types::Type;
-    if wanted_modifier != -1 {
-        return oid == wanted && modifier == wanted_modifier;
-    }
-    if oid == wanted {
-        return true;
-    }
-    let wider: &[(Type, Type)] = &[
-        (Type::INT2, Type::INT4),
-        (Type::INT2, Type::INT8),
-        (Type::INT4, Type::INT8),
-        (Type::INT2, Type::NUMERIC),
-        (Type::INT4, Type::NUMERIC),
-        (Type::INT8, Type::NUMERIC),
-        (Type::INT2, Type::FLOAT8),
-        (Type::INT4, Type::FLOAT8),
-        (Type::FLOAT4, Type::FLOAT8),
-        (Type::VARCHAR, Type::TEXT),
-        (Type::TEXT, Type::VARCHAR),
-        (Type::NAME, Type::TEXT),
-    ];
-    wider.iter().any(|(from, to)| from.oid() == oid && to.oid() == wanted)
 }
 
 /// A mart the ledger knows.

@@ -122,6 +122,8 @@ pub struct Failure {
     pub file: String,
     /// The line, counted from 1; 0 when PostgreSQL did not say.
     pub line: usize,
+    /// The column of that line, counted from 1; 0 when it is not known.
+    pub column: usize,
     /// What PostgreSQL said, with its detail.
     pub message: String,
     /// What to do next.
@@ -139,7 +141,7 @@ impl Failure {
 
     /// A failure of a file as a whole.
     pub(crate) fn new(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, message: message.into(), hint: None }
+        Self { file: file.to_owned(), line, column: 0, message: message.into(), hint: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -160,17 +162,21 @@ impl Failure {
         let Some(db) = error.as_db_error().filter(|db| is_of_sql_or_rows(db)) else {
             return Err(error);
         };
-        let line = match db.position() {
+        let (line, column) = match db.position() {
             Some(ErrorPosition::Original(position)) => {
                 let at = usize::try_from(*position).unwrap_or(usize::MAX).saturating_sub(1);
                 let before: String = statement.chars().take(at).collect();
-                before
-                    .strip_prefix(prefix)
-                    .map_or(0, |in_query| query_line + in_query.matches('\n').count())
+                before.strip_prefix(prefix).map_or((0, 0), |in_query| {
+                    let line = query_line + in_query.matches('\n').count();
+                    // The query may begin in the middle of its first line.
+                    let column =
+                        in_query.rsplit_once('\n').map(|(_, in_line)| in_line.chars().count() + 1);
+                    (line, column.filter(|_| query_line > 0).unwrap_or(0))
+                })
             }
-            _ => 0,
+            _ => (0, 0),
         };
-        let mut failure = Self::new(file, line, db_message(db));
+        let mut failure = Self { column, ..Self::new(file, line, db_message(db)) };
         failure.hint = db.hint().map(str::to_owned);
         Ok(failure)
     }

@@ -66,6 +66,10 @@ pub struct LastPublish {
     pub at: Timestamp,
 }
 
+/// How far rejects have been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RejectPlace(i64);
+
 /// Which rejects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RejectFilter {
@@ -219,19 +223,39 @@ impl Reader {
         .await
     }
 
-    /// The rows that were set aside, newest first.
+    /// The rows that were set aside, newest first, so many at a time: those before a place, and the place
+    /// to go on from, if there may be more.
     pub async fn rejects(
         &self,
         filter: &RejectFilter,
-        limit: Option<u32>,
+        before: Option<RejectPlace>,
+        limit: u32,
+    ) -> Result<Result<(ResultTable, Option<RejectPlace>), QueryError>, WarehouseError> {
+        let place = before.map_or(i64::MAX, |RejectPlace(place)| place);
+        let filter = format!("{} and reject_id < {place}", filter.sql());
+        let last: Option<i64> = {
+            let mut session = self.warehouse.session("reading").await?;
+            let statement = format!(
+                "select min(reject_id) from (select reject_id from daymark.reject as reject \
+                 where {filter} order by reject_id desc limit {limit}) as page having count(*) = {limit}"
+            );
+            let row = session.client().query_opt(&statement, &[]).await;
+            row.map_err(WarehouseError::statement("reading rejects"))?.and_then(|row| row.get(0))
+        };
+        let table = self.reject_rows(&filter, limit).await?;
+        Ok(table.map(|table| (table, last.map(RejectPlace))))
+    }
+
+    async fn reject_rows(
+        &self,
+        filter: &str,
+        limit: u32,
     ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
-        let limit = limit.map_or(String::new(), |limit| format!("limit {limit}"));
         self.query(&format!(
             "select source_id as source, data_date, entity, table_name as \"table\",
                     coalesce(check_name, 'extraction') as set_aside_by, reason, value, fetch_id, fetch_row,
                     manifest_key, publish_id as publish
-             from daymark.reject as reject where {} order by reject_id desc {limit}",
-            filter.sql()
+             from daymark.reject as reject where {filter} order by reject_id desc limit {limit}",
         ))
         .await
     }

@@ -42,8 +42,26 @@ pub struct Origin {
     pub manifest_key: Option<String>,
     /// The publish that wrote the row as it is.
     pub publish: WrittenBy,
+    /// What the table's checks said of the fetch when its rows were published.
+    pub checks: Vec<Asked>,
     /// What readers were shown before, newest first.
     pub restatements: Vec<Restated>,
+}
+
+/// A check that the fetch of a row went through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// Its name.
+    pub check: String,
+    /// What would follow: `block`, `reject` or `warn`.
+    pub severity: String,
+    /// What it came to: `passed`, `failed` (rows were found, which stopped nothing or were set aside),
+    /// `released` or `error`.
+    pub outcome: String,
+    /// The rows it found.
+    pub failing: i64,
+    /// What PostgreSQL said, or who decided.
+    pub reason: Option<String>,
 }
 
 /// The publish that wrote a row.
@@ -148,7 +166,7 @@ impl Reader {
             .map_err(&doing)?;
         transaction.batch_execute(STATEMENT_TIMEOUT).await.map_err(&doing)?;
         transaction.batch_execute(&search_path(&schema)).await.map_err(&doing)?;
-        let found = Asked { transaction: &transaction, schema: &schema, model, key, data_date };
+        let found = Wanted { transaction: &transaction, schema: &schema, model, key, data_date };
         let found = found.answer().await;
         transaction.rollback().await.map_err(&doing)?;
         found
@@ -156,7 +174,7 @@ impl Reader {
 }
 
 /// A row that is asked for.
-struct Asked<'a> {
+struct Wanted<'a> {
     transaction: &'a Transaction<'a>,
     schema: &'a str,
     model: &'a Model,
@@ -164,7 +182,7 @@ struct Asked<'a> {
     data_date: Option<Date>,
 }
 
-impl Asked<'_> {
+impl Wanted<'_> {
     async fn answer(&self) -> Result<Result<Origin, NoRow>, WhyError> {
         let doing = WarehouseError::statement("looking for a row's origin");
         let table = qualified(self.schema, &self.model.table);
@@ -212,6 +230,7 @@ impl Asked<'_> {
             return Ok(Err(NoRow { restatements, examples }));
         };
         let values: Vec<Option<String>> = row.get(0);
+        let checks = self.checks(row.get(6), row.get(5)).await?;
         Ok(Ok(Origin {
             table: self.model.table.clone(),
             row: columns.into_iter().map(str::to_owned).zip(values).collect(),
@@ -232,6 +251,7 @@ impl Asked<'_> {
                 model_sha256: row.get(13),
                 source_sha256: row.get(14),
             },
+            checks,
             restatements,
         }))
     }
@@ -281,6 +301,36 @@ impl Asked<'_> {
             .await
             .map_err(WarehouseError::statement("reading the columns of a table"))?;
         Ok(found.is_some())
+    }
+
+    /// What the checks said when the fetch's rows were published: by that publish, or, of a row that a
+    /// rebuild wrote, by the last one that asked them.
+    async fn checks(
+        &self,
+        manifest_key: Option<&str>,
+        publish_id: i64,
+    ) -> Result<Vec<Asked>, WarehouseError> {
+        let rows = self
+            .transaction
+            .query(
+                "select check_name, severity, outcome, failing, reason from daymark.check_result
+                 where manifest_key = $1 and table_name = $2 and publish_id = (
+                     select publish_id from daymark.check_result
+                     where manifest_key = $1 and table_name = $2 and publish_id is not null
+                     order by publish_id = $3 desc, result_id desc limit 1)
+                 order by result_id",
+                &[&manifest_key, &self.model.table, &publish_id],
+            )
+            .await
+            .map_err(WarehouseError::statement("reading what checks said"))?;
+        let asked = rows.iter().map(|row| Asked {
+            check: row.get(0),
+            severity: row.get(1),
+            outcome: row.get(2),
+            failing: row.get(3),
+            reason: row.get(4),
+        });
+        Ok(asked.collect())
     }
 
     /// What readers saw change of this key.

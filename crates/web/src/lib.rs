@@ -25,9 +25,23 @@ use axum::http::header::{
 use axum::routing::get;
 use daymark_plan::Plan;
 use daymark_warehouse::Reader;
+use daymark_warehouse::contract::PageQuery;
 use jiff::civil::Date;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+
+/// The queries of a plan's pages, as they are asked: with parameters for the dates.
+pub fn page_queries(plan: &Plan) -> Vec<PageQuery> {
+    let day = range::DateRange { from: Date::constant(2000, 1, 1), to: Date::constant(2000, 1, 1) };
+    let queries = plan.pages.iter().flat_map(|page| {
+        page.queries.iter().map(|query| PageQuery {
+            file: page.file.clone(),
+            line: query.line,
+            sql: parameters::bind(&query.sql, day).sql,
+        })
+    });
+    queries.collect()
+}
 
 /// What the pages need.
 pub struct Dashboard {

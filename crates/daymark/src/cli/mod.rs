@@ -11,6 +11,7 @@ mod raw;
 mod schedule;
 mod sources;
 mod tables;
+mod tests;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ pub(crate) use raw::{Raw, RawCommand, RawDiff, RawLs, RawShow, RawSync, RawVerif
 pub(crate) use schedule::{Schedule, ScheduleNext};
 pub(crate) use sources::{Cursor, CursorCommand, CursorSet, CursorShow, Fetch, Infer, Preview};
 pub(crate) use tables::{PlanArguments, Rebuild, Restatements, Sql, Why};
+pub(crate) use tests::Test;
 
 /// Runs a daily data pipeline and keeps a ledger of its days.
 ///
@@ -59,9 +61,17 @@ pub(crate) enum Command {
     /// Check a pipeline folder and report all of its problems
     ///
     /// Reads every file of the pipeline folder and reports ALL problems at once, each with its file and
-    /// line, what was found and what is accepted. Nothing is fetched and no database is opened, so
-    /// SQL is not judged here: PostgreSQL does that at the next run, with file and line.
+    /// line, what was found and what is accepted; the tests' files too. Nothing is fetched and no database
+    /// is opened, so SQL is not judged, unless told `--database`: then an embedded PostgreSQL is started in
+    /// a temporary folder, and the contracts, models, checks, marts and the pages' queries are tried in it.
     Validate(Validate),
+    /// Run the pipeline's tests: given answers in, expected rows out
+    ///
+    /// Each tests/NAME.toml gives answers of sources, which go the way of a run (expectations, extraction,
+    /// models, checks, publish) into an embedded database and a raw store of their own, and says what is to
+    /// be found then. Nothing is asked, and the pipeline's own database and raw store are not opened. Exit
+    /// code 1 when a test fails, 2 when a test's file cannot be understood.
+    Test(Test),
     /// Fetch and publish once, now
     ///
     /// One run now: every source is fetched, its response is kept in the raw store, and its rows are

@@ -23,6 +23,9 @@ pub(crate) struct Init {
 pub(crate) struct Validate {
     #[command(flatten)]
     pub(crate) folder: Folder,
+    /// Also have PostgreSQL judge all SQL, over an empty database of its own
+    #[arg(long)]
+    pub(crate) database: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -23,6 +23,7 @@ pub(crate) mod runs;
 pub(crate) mod schedule;
 pub(crate) mod sql;
 pub(crate) mod status;
+pub(crate) mod test;
 pub(crate) mod up;
 pub(crate) mod validate;
 pub(crate) mod why;

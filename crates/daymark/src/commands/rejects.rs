@@ -6,7 +6,8 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::{Reader, RejectFilter, ResultTable, Warehouse};
+use daymark_warehouse::{QueryError, Reader, RejectFilter, ResultTable, Warehouse, WarehouseError};
+use futures::future::BoxFuture;
 
 use crate::cli::{RejectsCommand, RejectsFilter};
 use crate::commands;
@@ -16,11 +17,17 @@ use crate::output;
 /// How many rows `show` shows.
 const SHOWN: u32 = 50;
 
+/// How many rows `export` has in memory.
+const AT_ONCE: u32 = 1000;
+
 /// Lists, shows or exports.
 pub(crate) async fn rejects(command: &RejectsCommand) -> Result<ExitCode, Failure> {
     match command {
         RejectsCommand::List(arguments) => {
-            let table = read(&arguments.filter, Wanted::Counts).await?;
+            let table = read(&arguments.filter, |reader, filter| {
+                Box::pin(async move { told(reader.reject_counts(filter).await) })
+            });
+            let table = table.await?;
             if arguments.json {
                 return in_json(&table);
             }
@@ -31,50 +38,72 @@ pub(crate) async fn rejects(command: &RejectsCommand) -> Result<ExitCode, Failur
             }
         }
         RejectsCommand::Show(arguments) => {
-            let table = read(&arguments.filter, Wanted::Rows(Some(SHOWN))).await?;
+            let table = read(&arguments.filter, |reader, filter| {
+                Box::pin(async move { told(reader.rejects(filter, None, SHOWN).await) })
+            });
+            let (table, more) = table.await?;
             if arguments.json {
                 return in_json(&table);
             }
             output::to_stdout(&commands::sql::text(&table))?;
-            if table.rows.len() >= usize::try_from(SHOWN).unwrap_or(usize::MAX) {
+            if more.is_some() {
                 output::to_stdout("these are the newest; `daymark rejects export` gives all\n")?;
             }
         }
         RejectsCommand::Export(arguments) => {
-            let table = read(&arguments.filter, Wanted::Rows(None)).await?;
-            if arguments.csv {
-                output::to_stdout(&table.csv())?;
-            } else {
-                let objects = table
-                    .objects()
-                    .map_err(|error| Failure::failed(anyhow::Error::new(error), None))?;
-                let lines: Vec<String> = objects
-                    .into_iter()
-                    .map(|object| format!("{}\n", serde_json::Value::from(object)))
-                    .collect();
-                output::to_stdout(&lines.concat())?;
-            }
+            let csv = arguments.csv;
+            let exported =
+                read(&arguments.filter, |reader, filter| Box::pin(export(reader, filter, csv)));
+            exported.await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-enum Wanted {
-    Counts,
-    Rows(Option<u32>),
+/// Writes all rows, a page at a time.
+async fn export(reader: &Reader, filter: &RejectFilter, csv: bool) -> Result<(), Failure> {
+    let mut before = None;
+    loop {
+        let (table, next) = told(reader.rejects(filter, before, AT_ONCE).await)?;
+        if csv {
+            let text = table.csv();
+            // The header stands before the first page.
+            let rows = text.split_once('\n').map_or("", |(_, rows)| rows);
+            output::to_stdout(if before.is_none() { &text } else { rows })?;
+        } else {
+            let objects = table
+                .objects()
+                .map_err(|error| Failure::failed(anyhow::Error::new(error), None))?;
+            let lines: Vec<String> = objects
+                .into_iter()
+                .map(|object| format!("{}\n", serde_json::Value::from(object)))
+                .collect();
+            output::to_stdout(&lines.concat())?;
+        }
+        if next.is_none() {
+            return Ok(());
+        }
+        before = next;
+    }
 }
 
-async fn read(arguments: &RejectsFilter, wanted: Wanted) -> Result<ResultTable, Failure> {
+/// What a query gave, or why it gave nothing.
+fn told<T>(result: Result<Result<T, QueryError>, WarehouseError>) -> Result<T, Failure> {
+    result?.map_err(|error| Failure::failed(anyhow::Error::new(error), None))
+}
+
+/// Asks the warehouse about the rejects that are wanted.
+async fn read<T>(
+    arguments: &RejectsFilter,
+    ask: impl for<'a> FnOnce(&'a Reader, &'a RejectFilter) -> BoxFuture<'a, Result<T, Failure>>,
+) -> Result<T, Failure> {
     let plan = commands::load(&arguments.folder)?;
     let filter = filter(arguments, &plan)?;
     let warehouse = Warehouse::open(&plan).await?;
     let reader = Reader::new(warehouse.clone(), Clock::System);
-    let result = match wanted {
-        Wanted::Counts => reader.reject_counts(&filter).await,
-        Wanted::Rows(limit) => reader.rejects(&filter, limit).await,
-    };
+    let result = ask(&reader, &filter).await;
     warehouse.close().await;
-    result?.map_err(|error| Failure::failed(anyhow::Error::new(error), None))
+    result
 }
 
 fn filter(arguments: &RejectsFilter, plan: &Plan) -> Result<RejectFilter, Failure> {

@@ -1,13 +1,16 @@
 //! `daymark validate`: all problems of a pipeline folder.
 //!
-//! In: a folder. Out: every problem with file and line, or a summary of what the folder holds.
-//! Deliberately absent: the database (`validate --database` is a later issue).
+//! In: a folder. Out: every problem with file and line, or a summary of what the folder holds. With
+//! `--database` PostgreSQL judges the SQL as well, in a database of its own that is empty and is removed.
+//! Deliberately absent: the pipeline's own database.
 
 use std::process::ExitCode;
 
-use daymark_plan::{Clock, Plan, PlanError, Problem};
+use daymark_plan::{Clock, ModelTest, Plan, PlanError, Problem};
+use daymark_warehouse::{Scratch, contract};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::cli::Validate;
 use crate::commands;
@@ -18,45 +21,78 @@ use crate::output;
 const AHEAD: i64 = 90;
 
 /// Checks the folder.
-pub(crate) fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
+pub(crate) async fn validate(arguments: &Validate) -> Result<ExitCode, Failure> {
+    let folder = &arguments.folder.path;
     let plan = match commands::load(&arguments.folder) {
         Ok(plan) => plan,
-        Err(PlanError::Problems { problems, .. }) if arguments.json => {
-            output::json(&json!({ "valid": false, "problems": problems }))?;
-            return Ok(ExitCode::from(2));
+        Err(PlanError::Problems { mut problems, .. }) => {
+            // What the tests name cannot be looked up; their form can.
+            problems.extend(daymark_plan::model_tests(folder, None).err().unwrap_or_default());
+            problems.sort();
+            return refuse(arguments, problems);
         }
         Err(error) => return Err(error.into()),
     };
-    let over = over(&plan, Clock::System.now());
-    if !over.is_empty() {
-        if arguments.json {
-            output::json(&json!({ "valid": false, "problems": over }))?;
-            return Ok(ExitCode::from(2));
-        }
-        return Err(
-            PlanError::Problems { folder: arguments.folder.path.clone(), problems: over }.into()
-        );
+    let mut problems = over(&plan, Clock::System.now());
+    let tests = daymark_plan::model_tests(folder, Some(&plan)).unwrap_or_else(|of_tests| {
+        problems.extend(of_tests);
+        Vec::new()
+    });
+    if arguments.database {
+        problems.extend(judge(&plan).await?);
     }
-    let warnings = unknown(&plan, Clock::System.now());
+    if !problems.is_empty() {
+        problems.sort();
+        return refuse(arguments, problems);
+    }
+    tell(arguments, &plan, &tests)
+}
+
+fn refuse(arguments: &Validate, problems: Vec<Problem>) -> Result<ExitCode, Failure> {
+    if arguments.json {
+        output::json(&json!({ "valid": false, "problems": problems }))?;
+        return Ok(ExitCode::from(2));
+    }
+    Err(PlanError::Problems { folder: arguments.folder.path.clone(), problems }.into())
+}
+
+/// What PostgreSQL says of the folder's SQL.
+async fn judge(plan: &Plan) -> Result<Vec<Problem>, Failure> {
+    let directory = TempDir::with_prefix("daymark-validate-").map_err(anyhow::Error::new)?;
+    let scratch = Scratch::open(plan, &directory.path().join("postgres")).await?;
+    let judged = async {
+        let mut session = scratch.session().await?;
+        contract::judge(&mut session, plan, &daymark_web::page_queries(plan)).await
+    };
+    let judged = judged.await;
+    scratch.close().await;
+    Ok(judged?)
+}
+
+fn tell(arguments: &Validate, plan: &Plan, tests: &[ModelTest]) -> Result<ExitCode, Failure> {
+    let warnings = unknown(plan, Clock::System.now());
     let names =
         |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let sources: Vec<&str> = plan.sources.iter().map(|source| source.id.as_str()).collect();
     let models: Vec<&str> = plan.models.iter().map(|model| model.table.as_str()).collect();
     let marts: Vec<&str> = plan.marts.iter().map(|mart| mart.name.as_str()).collect();
     let pages: Vec<&str> = plan.pages.iter().map(|page| page.name.as_str()).collect();
+    let tests: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
     if arguments.json {
         output::json(&json!({
             "valid": true, "problems": [], "warnings": warnings, "pipeline": plan.name,
-            "sources": sources, "models": models, "marts": marts, "pages": pages,
+            "sources": sources, "models": models, "marts": marts, "pages": pages, "tests": tests,
         }))?;
     } else {
         output::to_stdout(&format!(
-            "the pipeline `{}` is valid\n  sources: {}\n  models:  {}\n  marts:   {}\n  pages:   {}\n",
+            "the pipeline `{}` is valid\n  sources: {}\n  models:  {}\n  marts:   {}\n  pages:   {}\n  \
+             tests:   {}\n",
             plan.name,
             names(sources),
             names(models),
             names(marts),
             names(pages),
+            names(tests),
         ))?;
         for warning in warnings {
             output::to_stdout(&format!("warning: {warning}\n"))?;

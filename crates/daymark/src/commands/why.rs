@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use daymark_extract::Traced;
 use daymark_ingest::{Manifest, Page, RawStore};
 use daymark_plan::{Clock, Model, Plan, Source, one_line};
-use daymark_warehouse::{NoRow, Origin, Reader, Restated, Warehouse, WhyError};
+use daymark_warehouse::{Asked, NoRow, Origin, Reader, Restated, Warehouse, WhyError};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ pub(crate) async fn why(arguments: &Why) -> Result<ExitCode, Failure> {
             "data_date": origin.data_date,
             "fetch": { "id": origin.fetch_id, "row": origin.fetch_row, "manifest": origin.manifest_key },
             "publish": origin.publish,
+            "checks": origin.checks,
             "raw": raw,
             "raw_error": raw_error,
             "restatements": origin.restatements,
@@ -288,6 +289,7 @@ fn text(
     }
     text.push('\n');
     text.push_str(&published(plan, origin));
+    text.push_str(&checked(&origin.checks));
     match evidence {
         Ok(evidence) => text.push_str(&fetched(plan, evidence)),
         Err(reason) => text.push_str(&line("fetched", &format!("not to be told: {reason}"))),
@@ -326,6 +328,25 @@ fn published(plan: &Plan, origin: &Origin) -> String {
             None => "the file is gone",
         };
         text.push_str(&line("model", &format!("{file}, sha256 {} ({changed})", short(then))));
+    }
+    text
+}
+
+/// What the checks said, a line for each.
+fn checked(checks: &[Asked]) -> String {
+    let mut text = String::new();
+    for (at, asked) in checks.iter().enumerate() {
+        let rows = output::counted(u64::try_from(asked.failing).unwrap_or_default(), "row");
+        let outcome = match (asked.outcome.as_str(), asked.severity.as_str()) {
+            ("passed", _) => "passed".to_owned(),
+            ("failed", "reject") => format!("{rows} set aside"),
+            ("failed" | "released", _) => format!("{rows} found"),
+            _ => "could not be asked".to_owned(),
+        };
+        let reason = asked.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
+        let heading = if at == 0 { "checks" } else { "" };
+        let words = format!("{} ({}): {outcome}{reason}", asked.check, asked.severity);
+        text.push_str(&line(heading, &words));
     }
     text
 }

@@ -668,7 +668,8 @@ fn with_hint(error: &IngestError) -> String {
     format!("{}; {}", one_line(error), error.hint())
 }
 
-fn pending_fetch(stored: StoredManifest) -> PendingFetch {
+/// A fetch by its manifest, as a publish takes it.
+pub(crate) fn pending_fetch(stored: StoredManifest) -> PendingFetch {
     let Manifest {
         id, source, data_date, entity, fetched_at, run_id, outcome, reason, rows, ..
     } = stored.manifest;

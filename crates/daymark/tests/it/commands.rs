@@ -18,7 +18,8 @@ async fn help_names_every_option() {
     assert!(top.stdout.contains("0 done; 1 the run failed; 2 bad usage"), "{}", top.stdout);
     let commands: &[(&str, &[&str])] = &[
         ("init", &["DIR", "reference pipeline"]),
-        ("validate", &["--pipeline", "DAYMARK_PIPELINE", "--json", "ALL problems"]),
+        ("validate", &["--pipeline", "DAYMARK_PIPELINE", "--database", "--json", "ALL problems"]),
+        ("test", &["NAME", "--pipeline", "--json", "Nothing is asked"]),
         (
             "run",
             &[
@@ -83,6 +84,7 @@ async fn init_writes_a_valid_folder_once() {
       models:  sp500_daily, weather_daily
       marts:   sp500_metrics, weather_metrics, market_weather
       pages:   overview
+      tests:   sp500_dst_week, sp500_empty_200, sp500_holiday, sp500_live_last_row, sp500_live_morning, sp500_live_row_becomes_final, sp500_restated_close, weather_dst_week, weather_error_in_a_200, weather_nulls_at_the_tail
     ");
     // The current folder is the default.
     let here = run_to_end(program().args(["validate", "--json"]).current_dir(folder)).await;
@@ -93,6 +95,11 @@ async fn init_writes_a_valid_folder_once() {
             "valid": true, "problems": [], "warnings": [], "pipeline": "dc-markets",
             "sources": ["sp500", "weather"], "models": ["sp500_daily", "weather_daily"],
             "marts": ["sp500_metrics", "weather_metrics", "market_weather"], "pages": ["overview"],
+            "tests": [
+                "sp500_dst_week", "sp500_empty_200", "sp500_holiday", "sp500_live_last_row",
+                "sp500_live_morning", "sp500_live_row_becomes_final", "sp500_restated_close",
+                "weather_dst_week", "weather_error_in_a_200", "weather_nulls_at_the_tail",
+            ],
         })
     );
 }

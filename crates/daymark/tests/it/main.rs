@@ -12,6 +12,7 @@ mod doctor;
 mod entities;
 mod infer;
 mod ledger;
+mod model_tests;
 mod raw;
 mod rebuilding;
 mod recorded;

@@ -53,11 +53,26 @@ async fn a_row_leads_back_to_its_bytes(kind: Kind) {
     assert_eq!(why["publish"]["publish_id"], json!(2));
     assert_eq!(why["publish"]["run_kind"], json!("manual"));
     assert_eq!(why["publish"]["model_file"], json!("models/weather_daily.sql"));
+    let checks = why["checks"].as_array().unwrap();
+    let checks: Vec<_> = checks
+        .iter()
+        .map(|asked| [&asked["check"], &asked["severity"], &asked["outcome"]])
+        .collect();
+    assert_eq!(
+        checks,
+        [
+            [&json!("the warmest is not below the coldest"), &json!("warn"), &json!("passed")],
+            [&json!("no day is missing"), &json!("warn"), &json!("passed")],
+        ]
+    );
 
     // A row that only the first answer had still leads there, by the names of its key's columns too.
     let named = ["why", "weather_daily", "date=2026-03-03", "location=washington-dc"];
     let first = world.daymark(&named).await;
     first.expect_code(0);
+    let checks = "checks     the warmest is not below the coldest (warn): passed\n           \
+                  no day is missing (warn): passed\n";
+    assert!(first.stdout.contains(checks), "{}", first.stdout);
     for words in [
         "weather_daily: location = washington-dc, date = 2026-03-03\n",
         "  temperature_min_c = null\n",

@@ -7,6 +7,7 @@ use std::path::Path;
 
 mod checks;
 mod ledger;
+mod model_tests;
 mod rows;
 mod sources;
 mod zones;

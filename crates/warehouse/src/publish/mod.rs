@@ -38,6 +38,7 @@ use checks::Purpose;
 pub use checks::{
     Answer, CheckOutcome, CheckResult, KeepVerdicts, ReadVerdicts, Verdict, Verdicts,
 };
+pub(crate) use checks::{check_over_nothing, told_of_check};
 pub use difference::TableCounts;
 pub(crate) use history::order_columns;
 pub use rebuild::{Rebuild, Rebuilt, rebuild};

@@ -1,17 +1,20 @@
 //! Restatements, histories asked as of a time, and rebuilds.
 
+use std::collections::BTreeMap;
+
 use daymark_testkit::database::Kind;
 use daymark_testkit::on_both_databases;
 use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{self, Rebuild, Rebuilt};
 use uuid::Uuid;
 
-use crate::bench::{Bench, MODEL, at};
+use crate::bench::{Bench, MODEL, Told, at, day};
 
 on_both_databases! {
     a_row_that_changes_goes_and_returns_is_told;
     what_was_said_by_then_is_answered_and_what_is_not_known_refused;
     a_rebuild_mends_what_is_not_what_raw_gives;
+    a_rebuild_of_some_days_or_models_leaves_the_others_alone;
 }
 
 fn snapshot(more: &str) -> String {
@@ -139,14 +142,70 @@ async fn a_rebuild_mends_what_is_not_what_raw_gives(kind: Kind) {
     assert!(rebuild(&bench, true).await.0.is_equal());
 }
 
+async fn a_rebuild_of_some_days_or_models_leaves_the_others_alone(kind: Kind) {
+    let other = MODEL.replace("\"price\"\nkey", "\"other\"\nkey");
+    let files = [("models/price.sql", MODEL), ("models/other.sql", other.as_str())];
+    let mut bench = Bench::with(kind, &files).await;
+    let days = [day(), day().tomorrow().unwrap(), day().tomorrow().unwrap().tomorrow().unwrap()];
+    let said = [
+        r#"[{"symbol": "A", "price": 1}]"#,
+        r#"[{"symbol": "B", "price": 2}]"#,
+        r#"[{"symbol": "C", "price": 3}]"#,
+    ];
+    for (minute, (data_date, json)) in (1..).zip(days.into_iter().zip(said)) {
+        let told = Told { data_date, minute, entity: "", rejected: 0, json };
+        let key = bench.fetch_as(&told);
+        bench.publish(&[&key]).await;
+    }
+    let others = "select symbol, price from other order by 1";
+    let (prices, rest) = (bench.prices().await, bench.rows_of(others).await);
+    let mut session = bench.warehouse.session("test").await.unwrap();
+    let spoil = "update price set price = 9; update other set price = 9";
+    session.client().batch_execute(spoil).await.unwrap();
+    drop(session);
+    let some = |tables: &[&str], from, to, verify| Rebuild {
+        run_id: Uuid::now_v7(),
+        now: at(9),
+        tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+        from,
+        to,
+        verify,
+        recheck: false,
+    };
+
+    // One day of one model: its row, and nothing else, in either way.
+    for verify in [true, false] {
+        let tables =
+            rebuild_some(&bench, some(&["price"], Some(days[1]), Some(days[1]), verify)).await;
+        assert_eq!(tables.keys().collect::<Vec<_>>(), ["price"]);
+        assert_eq!(
+            (tables["price"].different, tables["price"].keys.as_slice()),
+            (1, &["B".to_owned()][..])
+        );
+    }
+    assert_eq!(bench.prices().await, [r#"["A",9.0]"#, r#"["B",2.0]"#, r#"["C",9.0]"#]);
+    let spoilt = [r#"["A",9.0]"#, r#"["B",9.0]"#, r#"["C",9.0]"#];
+    assert_eq!(bench.rows_of(others).await, spoilt);
+    // From a day on, all models; up to a day, one.
+    let tables = rebuild_some(&bench, some(&[], Some(days[1]), None, false)).await;
+    assert_eq!((tables["price"].different, tables["other"].different), (1, 2));
+    assert_eq!(
+        bench.prices().await,
+        [r#"["A",9.0]"#.to_owned(), prices[1].clone(), prices[2].clone()]
+    );
+    let tables = rebuild_some(&bench, some(&["price"], None, Some(days[0]), false)).await;
+    assert_eq!(tables["price"].keys, ["A"]);
+    assert_eq!(bench.prices().await, prices);
+    assert_eq!(
+        bench.rows_of(others).await,
+        [spoilt[0].to_owned(), rest[1].clone(), rest[2].clone()]
+    );
+}
+
 /// What a rebuild says of the table and of its history.
 async fn rebuild(bench: &Bench, verify: bool) -> (Rebuilt, Rebuilt) {
-    let mut session = bench.warehouse.session("test").await.unwrap();
-    let run_id = Uuid::now_v7();
-    let kind = RunKind::Rebuild;
-    let _open = ledger::start_run(&mut session, run_id, kind, None, at(9)).await.unwrap();
     let request = Rebuild {
-        run_id,
+        run_id: Uuid::now_v7(),
         now: at(9),
         tables: [].into(),
         from: None,
@@ -154,12 +213,18 @@ async fn rebuild(bench: &Bench, verify: bool) -> (Rebuilt, Rebuilt) {
         verify,
         recheck: false,
     };
+    let tables = rebuild_some(bench, request).await;
+    (tables["price"].clone(), tables["price_history"].clone())
+}
+
+async fn rebuild_some(bench: &Bench, request: Rebuild) -> BTreeMap<String, Rebuilt> {
+    let mut session = bench.warehouse.session("test").await.unwrap();
+    let (run_id, kind) = (request.run_id, RunKind::Rebuild);
+    let _open = ledger::start_run(&mut session, run_id, kind, None, at(9)).await.unwrap();
     let (read, keep) = (bench.read_verdicts(), bench.keep_verdicts());
     let kept = publish::Verdicts { read: &read, keep: &keep };
-    let tables =
-        publish::rebuild(&mut session, &bench.plan, &request, &bench.rows(), kept, &|_| {})
-            .await
-            .unwrap()
-            .unwrap();
-    (tables["price"].clone(), tables["price_history"].clone())
+    publish::rebuild(&mut session, &bench.plan, &request, &bench.rows(), kept, &|_| {})
+        .await
+        .unwrap()
+        .unwrap()
 }

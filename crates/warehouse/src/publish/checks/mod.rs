@@ -11,6 +11,7 @@
 
 mod built_in;
 mod record;
+mod relations;
 mod verdict;
 
 use daymark_plan::{Check, Model, Reads, Rule, Severity, Source, one_line, sha256_hex};
@@ -22,13 +23,12 @@ use uuid::Uuid;
 use super::stage::{Tail, staged_table};
 use super::{Context, NotDone, Statement};
 use crate::error::{Failure, WarehouseError};
-use crate::sql::{ident, list, literal, qualified};
+use crate::sql::{ident, qualified};
 
 pub(super) use record::{extraction_rejects, forget_rejects, forget_rejects_of, results};
+use relations::Seen;
+pub(crate) use relations::check_over_nothing;
 pub use verdict::{Answer, KeepVerdicts, ReadVerdicts, Verdict, Verdicts};
-
-/// How many offending rows are kept of a check's answer; all are counted.
-const SAMPLE: i64 = 20;
 
 /// Why a fetch is staged, which decides what is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -379,57 +379,25 @@ impl Over<'_> {
         }
     }
 
+    /// What a check sees of it.
+    fn seen(&self) -> Seen<'_> {
+        let Self { context, source, model, statement, tail } = self;
+        let table = qualified(&context.schema, &model.table);
+        Seen {
+            model,
+            fetch_id: statement.fetch_id.to_string(),
+            source: source.id.as_str(),
+            data_date: statement.data_date.to_string(),
+            fetched_at: statement.fetched_at.to_string(),
+            entity: &statement.entity,
+            rows: tail.from(),
+            published: format!("{table} as published"),
+        }
+    }
+
     /// The relations a check sees.
     fn relations(&self, check: &Check, dates: Option<&[Date]>) -> String {
-        let Self { context, source, model, statement, tail } = self;
-        let of_fetch = format!(
-            "{}::date as _data_date, {}::timestamptz as _fetched_at, {}::text as _entity",
-            literal(&statement.data_date.to_string()),
-            literal(&statement.fetched_at.to_string()),
-            literal(&statement.entity),
-        );
-        let columns = list("", model.columns.iter().map(|column| column.name.as_str()));
-        let settled = if model.settled.is_some() { "_settled" } else { "true as _settled" };
-        let mut relations = format!(
-            "with this_fetch as (select {}::uuid as _fetch_id, {}::text as _source, {of_fetch}), \
-             staged as (select {columns}, _fetch_id, _fetch_row, {settled}, {of_fetch} from {})",
-            literal(&statement.fetch_id.to_string()),
-            literal(source.id.as_str()),
-            tail.from(),
-        );
-        if check.reads == Reads::More {
-            let beside: Vec<String> = model
-                .columns
-                .iter()
-                .map(|column| {
-                    let name = ident(&format!("published_{}", column.name));
-                    format!(", published.{} as {name}", ident(&column.name))
-                })
-                .collect();
-            let settled = match &model.settled {
-                Some(_) => "coalesce(published._settled, false)",
-                None => "published._fetch_id is not null",
-            };
-            let same: Vec<String> = model
-                .row_key()
-                .map(|name| format!("published.{0} = staged.{0}", ident(name)))
-                .collect();
-            relations.push_str(&format!(
-                ", staged_beside_published as (select staged.*{}, {settled} as _published_settled \
-                 from staged left join {} as published on {})",
-                beside.concat(),
-                qualified(&context.schema, &model.table),
-                same.join(" and "),
-            ));
-        }
-        if let Some(dates) = dates {
-            let dates: Vec<String> = dates.iter().map(Date::to_string).collect();
-            relations.push_str(&format!(
-                ", calendar_days as (select unnest({}::date[]) as date)",
-                literal(&format!("{{{}}}", dates.join(","))),
-            ));
-        }
-        relations
+        self.seen().relations(check, dates)
     }
 
     /// The dates that the source's calendar has data on, as far as the staged rows reach.
@@ -467,19 +435,7 @@ async fn ask(
     let mut statement = String::new();
     let answered = async {
         let dates = over.calendar(transaction, check).await?;
-        // Its rows must be ones that can be set aside.
-        let key = match check.severity {
-            Severity::Reject => {
-                let key = list("offending.", over.model.key.iter().map(String::as_str));
-                format!(", ({key})::text")
-            }
-            Severity::Block | Severity::Warn => String::new(),
-        };
-        prefix = format!(
-            "{} select to_jsonb(offending)::text, count(*) over (){key} from (\n",
-            over.relations(check, dates.as_deref())
-        );
-        statement = format!("{prefix}{sql}\n) as offending limit {SAMPLE}");
+        (prefix, statement) = over.seen().statement(check, dates.as_deref(), sql);
         transaction.query(&statement, &[]).await
     };
     match answered.await {
@@ -493,18 +449,27 @@ async fn ask(
             Ok(Ok(Found { failing, sample }))
         }
         Err(error) => {
-            let line = if matches!(check.rule, Rule::Sql(_)) { check.line } else { 0 };
             let failure =
-                Failure::of(error, &over.model.file, &statement, &prefix, line).map_err(&doing)?;
+                told_of_check(error, over.model, check, &prefix, &statement).map_err(&doing)?;
             transaction.batch_execute("rollback to savepoint one_check").await.map_err(&doing)?;
-            Ok(Err(told(failure, over.model, check)))
+            Ok(Err(failure))
         }
     }
 }
 
-/// What PostgreSQL said, at the check's own line at least.
-fn told(mut failure: Failure, model: &Model, check: &Check) -> Failure {
-    if failure.line == 0 || !matches!(check.rule, Rule::Sql(_)) {
+/// What PostgreSQL said of a check that stood in `statement` after `prefix`, at the check's own line at
+/// least. An error that is not the check's is given back.
+pub(crate) fn told_of_check(
+    error: tokio_postgres::Error,
+    model: &Model,
+    check: &Check,
+    prefix: &str,
+    statement: &str,
+) -> Result<Failure, tokio_postgres::Error> {
+    let is_sql = matches!(check.rule, Rule::Sql(_));
+    let line = if is_sql { check.line } else { 0 };
+    let mut failure = Failure::of(error, &model.file, statement, prefix, line)?;
+    if failure.line == 0 || !is_sql {
         failure.line = check.line;
         if check.severity == Severity::Reject && failure.hint.is_none() {
             let key = model.key.join("`, `");
@@ -512,5 +477,5 @@ fn told(mut failure: Failure, model: &Model, check: &Check) -> Failure {
                 Some(format!("a check that rejects rows returns the columns of the key: `{key}`"));
         }
     }
-    failure
+    Ok(failure)
 }
