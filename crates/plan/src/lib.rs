@@ -28,6 +28,7 @@ mod schedule_section;
 mod section;
 mod settings;
 mod source;
+mod sql_reads;
 mod sql_text;
 mod zone_data;
 
@@ -41,7 +42,7 @@ pub use digest::{hex, sha256_hex};
 pub use finding::{Finding, Verdict};
 pub use folder::{Environment, Plan, WholeParts, load, read_source, whole_parts};
 pub use json_path::{JsonPath, Segment, Step};
-pub use mart::Mart;
+pub use mart::{Mart, Materialized};
 pub use model::{Column, Condition, Index, Model, Write};
 pub use page::{Block, Chart, ChartKind, NamedQuery, Page, Tile, ValueFormat};
 pub use problem::{PlanError, Problem, did_you_mean};
@@ -55,7 +56,7 @@ pub use settings::{Dashboard, DatabaseUrl, Encryption, RawUrl, S3Location, Secre
 pub use source::{
     Auth, Body, ClientCredentials, CursorType, Entities, Entity, EntityColumn, EntityId, Expect,
     Incremental, JsonTemplate, KeyPlace, Method, Moment, Name, PageStyle, Pagination, Rate,
-    Request, Retry, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values, Weight,
-    Window, check_url, is_secret_name,
+    Request, Retry, SchemaRules, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values,
+    Weight, Window, check_url, is_secret_name,
 };
 pub use zone_data::{ZoneData, zone_data};

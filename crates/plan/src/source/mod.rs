@@ -8,6 +8,7 @@ mod incremental;
 mod limits;
 mod pagination;
 mod request;
+mod schema;
 mod template;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ pub(crate) use limits::read_calls;
 pub use limits::{Expect, Rate, Retry, Weight};
 pub use pagination::{PageStyle, Pagination};
 pub use request::{Body, JsonTemplate, Method, Request, check_url, is_secret_name};
+pub use schema::SchemaRules;
 pub use template::{Moment, Name, SecretRef, Secrets, Template, Values};
 
 use crate::calendar_file;
@@ -113,6 +115,8 @@ pub struct Source {
     pub expect: Expect,
     /// How the answer becomes rows.
     pub rows: RowsSpec,
+    /// What may change about the answer's shape.
+    pub schema: SchemaRules,
     /// Which of two fetches wins.
     pub supersede: Supersede,
 }
@@ -199,9 +203,18 @@ pub(crate) fn read(
     let window = incremental::read_window(section.optional_table("window", problems), problems);
     let (rate, weight) = limits::read_rate(section.optional_table("rate", problems), problems);
     let retry = limits::read_retry(section.optional_table("retry", problems), problems);
-    let expect = limits::read_expect(section.optional_table("expect", problems), problems);
-    let rows =
-        section.required_table("rows", problems).and_then(|table| rows::read(table, problems));
+    let mut expect = limits::read_expect(section.optional_table("expect", problems), problems);
+    let schema = schema::read(section.optional_table("schema", problems), problems);
+    if schema.fail_on_change {
+        expect.max_reject_ratio = 0.0;
+    }
+    let rows = section.required_table("rows", problems);
+    let mut rows = rows.and_then(|table| rows::read(table, problems));
+    if let Some(rows) = rows.as_mut().filter(|_| schema.take_missing) {
+        for field in &mut rows.fields {
+            field.optional = true;
+        }
+    }
     section.finish(problems);
     let mut hashed = text.text.to_owned();
     hashed.extend(entities.file_sha256.as_deref());
@@ -228,6 +241,7 @@ pub(crate) fn read(
         retry,
         expect,
         rows: rows?,
+        schema,
         supersede: supersede?,
     };
     check_templates(&source, problems);
