@@ -144,6 +144,7 @@ impl Bench {
             extracted: 0,
             rejected: said.rejected,
             rejects: Vec::new(),
+            shape: None,
         };
         self.fetches.insert(key.clone(), (fetch, said.json.to_owned()));
         key
@@ -201,6 +202,7 @@ impl Bench {
             extracted: 0,
             rejected: 0,
             rejects: Vec::new(),
+            shape: None,
         };
         self.fetches.insert(key.clone(), (fetch, json.to_owned()));
         key

@@ -5,7 +5,9 @@
 mod bench;
 mod checks;
 mod contracts;
+mod drift;
 mod fold;
+mod marts;
 mod order;
 mod publishing;
 mod reading;
