@@ -143,8 +143,9 @@ pub(crate) fn in_order(
     let mut waiting = marts;
     let mut ordered: Vec<Mart> = Vec::new();
     while !waiting.is_empty() {
-        let reads = |mart: &Mart, other: &Mart| mart.reads.contains_key(&other.name);
-        let ready = waiting.iter().position(|mart| !waiting.iter().any(|other| reads(mart, other)));
+        let stands_on = |mart: &Mart, other: &Mart| mart.reads.contains_key(&other.name);
+        let ready =
+            waiting.iter().position(|mart| !waiting.iter().any(|other| stands_on(mart, other)));
         if ready.is_none() {
             problems.push(circle(&waiting));
             return ordered;
