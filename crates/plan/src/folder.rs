@@ -196,7 +196,8 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
                 .hint("add `sources/<id>.toml`; `daymark init DIR` writes examples"),
         );
     }
-    let models: Vec<Model> = files(&root, "models", "sql", &mut problems)
+    let model_files = files(&root, "models", "sql", &mut problems);
+    let models: Vec<Model> = model_files
         .iter()
         .filter_map(|file| model::read(file.text(), &ids, &mut problems))
         .collect();
@@ -206,7 +207,9 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
         .filter_map(|file| mart::read(&file.stem, file.text(), &mut problems))
         .collect();
     let schema = settings.as_ref().map(|(_, settings)| settings.schema.as_str());
-    let marts = mart::in_order(marts, &models, schema, &mut problems);
+    // What a model would make that is wrong itself is not known.
+    let is_known = models.len() == model_files.len();
+    let marts = mart::in_order(marts, &models, is_known, schema, &mut problems);
     let pages: Vec<Page> = files(&root, "dashboards", "md", &mut problems)
         .iter()
         .map(|file| page::read(&file.stem, file.text(), &mut problems))

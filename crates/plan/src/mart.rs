@@ -126,10 +126,12 @@ fn read_comment(mart: &mut Mart, mut section: Section<'_>, problems: &mut Vec<Pr
     section.finish(problems);
 }
 
-/// Finds out what each mart reads, and puts them behind those they read.
+/// Finds out what each mart reads, and puts them behind those they read. A name that nothing makes is an
+/// error when all models are known.
 pub(crate) fn in_order(
     mut marts: Vec<Mart>,
     models: &[Model],
+    all_are_known: bool,
     schema: Option<&str>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Mart> {
@@ -138,7 +140,14 @@ pub(crate) fn in_order(
     let known: BTreeSet<String> =
         tables.chain(marts.iter().map(|mart| mart.name.clone())).collect();
     for mart in &mut marts {
-        resolve(mart, &known, schema, problems);
+        let mut found = Vec::new();
+        resolve(mart, &known, schema, &mut found);
+        problems.extend(
+            found
+                .into_iter()
+                .filter(|(is_of_names, _)| all_are_known || !is_of_names)
+                .map(|(_, problem)| problem),
+        );
     }
     let mut waiting = marts;
     let mut ordered: Vec<Mart> = Vec::new();
@@ -155,12 +164,13 @@ pub(crate) fn in_order(
     ordered
 }
 
-/// Sorts what the query names into the folder's and others', and reports what is neither.
+/// Sorts what the query names into the folder's and others', and reports what is neither: each problem with
+/// whether it is one of a name.
 fn resolve(
     mart: &mut Mart,
     known: &BTreeSet<String>,
     schema: Option<&str>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<(bool, Problem)>,
 ) {
     let words = sql_text::identifiers(&mart.sql);
     for name in &mart.depends {
@@ -172,10 +182,8 @@ fn resolve(
             let message = format!(
                 "`depends` names `{name}`, which no model or mart makes and the query does not name"
             );
-            problems.push(
-                Problem::new(&mart.file, mart.depends_line, message)
-                    .hint(did_you_mean(name, known.iter().map(String::as_str))),
-            );
+            let near = did_you_mean(name, known.iter().map(String::as_str));
+            problems.push((true, Problem::new(&mart.file, mart.depends_line, message).hint(near)));
         }
     }
     let named = match sql_reads::tables(&mart.sql) {
@@ -184,10 +192,10 @@ fn resolve(
         Err(_) if !mart.depends.is_empty() => return,
         Err(unread) => {
             let message = format!("what the query reads cannot be told: {}", unread.message);
-            problems.push(Problem::new(&mart.file, mart.sql_line + unread.line, message).hint(
-                "mend it; or, if PostgreSQL takes it as it is, name the tables and marts it reads in its leading \
-                 comment: `depends = [\"...\"]`",
-            ));
+            let hint = "mend it; or, if PostgreSQL takes it as it is, name the tables and marts it reads in its leading \
+                        comment: `depends = [\"...\"]`";
+            let line = mart.sql_line + unread.line;
+            problems.push((false, Problem::new(&mart.file, line, message).hint(hint)));
             return;
         }
     };
@@ -213,7 +221,7 @@ fn resolve(
                     found.name
                 )
             };
-            problems.push(Problem::new(&mart.file, line, message).hint(hint));
+            problems.push((true, Problem::new(&mart.file, line, message).hint(hint)));
         }
     }
 }

@@ -92,19 +92,6 @@ async fn every_row_of_the_recorded_responses_is_published(kind: Kind) {
         assert_eq!(world.stored("raw/weather")[0].1, sky.reply.body()[..]);
         assert_eq!(world.stored("raw/sp500")[0].1, bars.reply.body()[..]);
     }
-    if kind == Kind::Native {
-        // One source here stands for many queries of many symbols and places.
-        let drift =
-            world.sql("select source_id, kind, path from daymark.drift order by drift_id").await;
-        let told: Vec<String> = drift
-            .iter()
-            .map(|row| {
-                let word = |name: &str| row[name].as_str().unwrap().to_owned();
-                format!("{} {} {}", word("source_id"), word("kind"), word("path"))
-            })
-            .collect();
-        insta::assert_snapshot!(told.join("\n"), @"");
-    }
 }
 
 /// Says which row differs, where the whole tables would fill screens.
