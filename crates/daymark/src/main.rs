@@ -50,6 +50,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Runs(arguments) => commands::runs::runs(&arguments).await,
         Command::Sql(arguments) => commands::sql::sql(&arguments).await,
         Command::Restatements(arguments) => commands::restatements::restatements(&arguments).await,
+        Command::Drift(arguments) => commands::drift::drift(&arguments).await,
         Command::Rebuild(arguments) => commands::rebuild::rebuild(&arguments).await,
         Command::Why(arguments) => commands::why::why(&arguments).await,
         Command::Rejects(arguments) => commands::rejects::rejects(&arguments.command).await,

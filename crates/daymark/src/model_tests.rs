@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use daymark_extract::Mapped;
 use daymark_ingest::{FetchOrder, GivenAnswer, Ingest, RawStore, Reach, StoredManifest};
 use daymark_plan::{Clock, Expectation, FetchOutcome, Given, Layout, ModelTest, Plan, Source};
 use daymark_warehouse::expected::{self, Difference};
@@ -114,7 +115,9 @@ impl Bench {
         let stored = self.take(store, source, given, run_id).await?;
         let _open = ledger::start_run(session, run_id, RunKind::Manual, None, now).await?;
         let key = stored.key.clone();
-        let request = publish::Request { run_id, now, pending: vec![pending_fetch(stored)] };
+        let mapped = Mapped::of(&source.rows);
+        let pending = vec![pending_fetch(stored, Some(&mapped))];
+        let request = publish::Request { run_id, now, pending };
         let (read, keep) =
             (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
         let read_rows = rows::reader(Arc::clone(&self.plan), store.clone());

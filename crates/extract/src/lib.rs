@@ -36,6 +36,7 @@ mod json;
 mod layout;
 mod lookup;
 mod numeric;
+mod outline;
 mod place;
 mod probe;
 mod sample;
@@ -51,6 +52,7 @@ pub use extraction::{
     CHUNK_BYTES, EntityValue, Extraction, Reject, RowContext, Summary, is_read_in_pieces, open,
     open_read, scan, scan_read,
 };
+pub use outline::{LOOKED_AT, Mapped, Outline, outline};
 pub use probe::{Scalar, matches_value, same_length, scalars_at};
 pub use sample::{Sample, SampleColumn, sample};
 pub use shape::{ReadsLike, Shape, ShapePath, ValueType, shape, shape_of_lines};

@@ -384,7 +384,7 @@ impl Node {
 }
 
 /// Whether a name is data rather than a word of the API.
-fn is_data(name: &str) -> bool {
+pub(crate) fn is_data(name: &str) -> bool {
     name.get(..10).is_some_and(is_date) || is_uuid(name) || is_number(name)
 }
 

@@ -16,6 +16,7 @@ use crate::manifest::Attempt;
 use crate::request::Outgoing;
 use crate::retry::{self, Next};
 use crate::scrub::Scrubber;
+use crate::spool::Spooled;
 use crate::verify::Refusal;
 use crate::words::seconds;
 
@@ -81,7 +82,7 @@ impl Ingest {
                 Err(Failure::new(ErrorKind::Timeout, message))
             });
             let millis = |long: Duration| u64::try_from(long.as_millis()).unwrap_or(u64::MAX);
-            let received = |answer: &Answer| answer.body.as_ref().map(|body| body.len());
+            let received = |answer: &Answer| answer.body.as_ref().map(Spooled::len);
             let mut attempt = Attempt {
                 page: 1,
                 number,

@@ -399,7 +399,7 @@ impl Ingest {
             if let Some(looked) = looked.map_err(IngestError::Spool)?
                 && (looked.is_taken_as_it_is() || scrubber.is_empty())
             {
-                return Ok(looked);
+                return Ok(outline_told(looked, scrubber));
             }
         }
         let held = self.looked_at.acquire_many(mib.min(LOOKED_AT_MIB)).await.ok();
@@ -407,7 +407,7 @@ impl Ingest {
             (spooled.clone(), self.buffers.clone(), scrubber.clone());
         let looked = blocking(move || {
             let body = spooled.read_from(&buffers)?;
-            Ok(look_into(&about, &body, &scrubber))
+            Ok(outline_told(look_into(&about, &body, &scrubber), &scrubber))
         })
         .await;
         drop(held);
@@ -484,6 +484,13 @@ impl Ingest {
         let cursor = asked_for;
         Ok(Values { data_date, window_start, window_end, cursor, entity, zone, secrets })
     }
+}
+
+/// Takes the secrets out of the outline.
+fn outline_told(mut looked: Looked, scrubber: &Scrubber) -> Looked {
+    let outline = looked.outline.take();
+    looked.outline = outline.map(|outline| outline.told(|text| scrubber.scrub(text)));
+    looked
 }
 
 /// The earlier of two dates, or of two instants.

@@ -45,7 +45,8 @@ impl Ingest {
     ) -> Result<StoredManifest, IngestError> {
         let history = History::new(self.store.clone(), source.id.clone(), self.clock.now());
         let asking = Semaphore::new(1);
-        let prepared = Prepared { secrets: Secrets::default(), history, asking };
+        let comes_fast = false.into();
+        let prepared = Prepared { secrets: Secrets::default(), history, asking, comes_fast };
         let cursor = self.position(source, entity, order, &prepared).await?;
         let request = SentRequest {
             method: match source.request.method {
@@ -104,6 +105,7 @@ impl Ingest {
             received_at: self.clock.now(),
             url: NOWHERE.parse().expect("it is an address"),
             body: Some(spool.finish().await.map_err(IngestError::Spool)?),
+            came_fast: false,
         })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use daymark_extract::Outline;
 use daymark_plan::{CursorType, Entity, EntityId, Layout, Source, sha256_hex};
 use jiff::Timestamp;
 use uuid::{NoContext, Uuid};
@@ -43,6 +44,7 @@ pub(crate) struct Collected<'f> {
     /// The body of an only page, which need not be read again.
     only: Option<Spooled>,
     rows: Option<RowCounts>,
+    outline: Option<Outline>,
     page_hashes: Vec<String>,
     cursor_before: Option<String>,
     cursor: Option<String>,
@@ -68,6 +70,7 @@ impl<'f> Collected<'f> {
             pages: Vec::new(),
             only: None,
             rows: None,
+            outline: None,
             page_hashes: Vec::new(),
             cursor_before: cursor.clone(),
             cursor,
@@ -154,6 +157,12 @@ impl Ingest {
         let rows = looked.rows.as_ref().map(|rows| rows.extracted + rows.rejected);
         if let Some(rows) = looked.rows {
             collected.add_rows(rows);
+        }
+        if let Some(outline) = looked.outline {
+            match &mut collected.outline {
+                Some(all) => all.merge(outline),
+                None => collected.outline = Some(outline),
+            }
         }
         collected.move_cursor(looked.cursor);
         let accepted = looked.refusal.is_none();
@@ -260,6 +269,7 @@ impl Ingest {
             attempts: collected.attempts,
             pages: collected.pages,
             rows: collected.rows,
+            outline: collected.outline.filter(|_| accepted),
             unchanged,
             cursor_before: collected.cursor_before,
             // What was refused moves nothing.

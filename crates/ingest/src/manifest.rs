@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use daymark_extract::Reject;
+use daymark_extract::{Outline, Reject};
 use daymark_plan::{EntityId, SourceId};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -72,6 +72,10 @@ pub struct Manifest {
     pub pages: Vec<Page>,
     /// What extraction found; none when it was not reached.
     pub rows: Option<RowCounts>,
+    /// The paths and types of an accepted response, by which the next is compared with it; none of one that
+    /// an older program fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outline: Option<Outline>,
     /// Whether the rows equal those of the accepted fetch before.
     pub unchanged: bool,
     /// The cursor of an incremental source that the request was made from.

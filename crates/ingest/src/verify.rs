@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use daymark_extract::{ExtractError, Scalar, Summary, same_length, scalars_at};
+use daymark_extract::{ExtractError, Outline, Scalar, Summary, outline, same_length, scalars_at};
 use daymark_plan::{Expect, Incremental, JsonPath, RowsSpec};
 
 use crate::error::ErrorKind;
@@ -38,6 +38,8 @@ pub(crate) struct Looked {
     pub(crate) encoding: Option<&'static str>,
     /// The furthest cursor in it.
     pub(crate) cursor: Option<String>,
+    /// Its paths and types, of a body that is taken; what it repeats of secrets still in it.
+    pub(crate) outline: Option<Outline>,
     /// The body in UTF-8; let go once the next page is known.
     pub(crate) text: Bytes,
 }
@@ -101,7 +103,11 @@ pub(crate) fn look_through(
         return Ok(Some(looked));
     }
     match daymark_extract::scan_read(&about.rows, body()?) {
-        Ok(summary) => looked.rows = Some(counts(summary)),
+        Ok(summary) => {
+            looked.rows = Some(counts(summary));
+            let is_whole = u64::try_from(start.len()).unwrap_or(u64::MAX) < SHOWN_OF_LINES;
+            looked.outline = Some(outline(&about.rows, &start, is_whole));
+        }
         Err(ExtractError::Unread { reason }) => return Err(io::Error::other(reason)),
         Err(error) => {
             // Its last words are not at hand.
@@ -120,6 +126,9 @@ pub(crate) fn look_through(
 /// might show a piece that nobody would recognise.
 pub(crate) fn look_into(about: &About, body: &Bytes, scrubber: &Scrubber) -> Looked {
     let mut looked = look(about, body);
+    if looked.refusal.is_none() {
+        looked.outline = Some(outline(&about.rows, &looked.text, true));
+    }
     if looked.is_taken_as_it_is() {
         return looked;
     }

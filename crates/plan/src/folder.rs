@@ -3,7 +3,7 @@
 //! In: the folder and the environment. Out: a [`Plan`], or every problem at once. Deliberately
 //! absent: anything that opens what the plan names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -130,6 +130,29 @@ impl Plan {
         self.models.iter().filter(move |model| model.source == *id)
     }
 
+    /// The names of the marts that read some tables or marts, also through other marts.
+    pub fn marts_reading(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
+        self.marts_from(names, false)
+    }
+
+    /// The names of the marts whose rows can change when those of some tables or marts do: those that read
+    /// them, and those that read tables made elsewhere.
+    pub fn marts_over(&self, changed: &BTreeSet<String>) -> BTreeSet<String> {
+        self.marts_from(changed, true)
+    }
+
+    fn marts_from(&self, names: &BTreeSet<String>, elsewhere: bool) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        // A mart stands behind those it reads.
+        for mart in &self.marts {
+            let is_read = |name: &String| names.contains(name) || found.contains(name);
+            if (elsewhere && !mart.reads_elsewhere.is_empty()) || mart.reads.keys().any(is_read) {
+                found.insert(mart.name.clone());
+            }
+        }
+        found
+    }
+
     /// A hash of the source's and its models' files and of this program's version: what made the rows of a
     /// publish.
     pub fn code_hash(&self, id: &SourceId) -> String {
@@ -173,7 +196,8 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
                 .hint("add `sources/<id>.toml`; `daymark init DIR` writes examples"),
         );
     }
-    let models: Vec<Model> = files(&root, "models", "sql", &mut problems)
+    let model_files = files(&root, "models", "sql", &mut problems);
+    let models: Vec<Model> = model_files
         .iter()
         .filter_map(|file| model::read(file.text(), &ids, &mut problems))
         .collect();
@@ -182,7 +206,10 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
         .iter()
         .filter_map(|file| mart::read(&file.stem, file.text(), &mut problems))
         .collect();
-    let marts = mart::in_order(marts);
+    let schema = settings.as_ref().map(|(_, settings)| settings.schema.as_str());
+    // What a model would make that is wrong itself is not known.
+    let is_known = models.len() == model_files.len();
+    let marts = mart::in_order(marts, &models, is_known, schema, &mut problems);
     let pages: Vec<Page> = files(&root, "dashboards", "md", &mut problems)
         .iter()
         .map(|file| page::read(&file.stem, file.text(), &mut problems))

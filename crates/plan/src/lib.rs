@@ -29,6 +29,7 @@ mod schedule_section;
 mod section;
 mod settings;
 mod source;
+mod sql_reads;
 mod sql_text;
 mod zone_data;
 
@@ -42,7 +43,7 @@ pub use digest::{hex, sha256_hex};
 pub use finding::{Finding, Verdict};
 pub use folder::{Environment, Plan, WholeParts, load, read_source, whole_parts};
 pub use json_path::{JsonPath, Segment, Step};
-pub use mart::Mart;
+pub use mart::{Mart, Materialized};
 pub use model::{Column, Condition, Index, Model, Write};
 pub use model_test::{
     Expectation, ExpectedRejects, ExpectedRow, ExpectedRows, ExpectedValue, FetchOutcome, Given,
@@ -60,7 +61,7 @@ pub use settings::{Dashboard, DatabaseUrl, Encryption, RawUrl, S3Location, Secre
 pub use source::{
     Auth, Body, ClientCredentials, CursorType, Entities, Entity, EntityColumn, EntityId, Expect,
     Incremental, JsonTemplate, KeyPlace, Method, Moment, Name, PageStyle, Pagination, Rate,
-    Request, Retry, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values, Weight,
-    Window, check_url, is_secret_name,
+    Request, Retry, SchemaRules, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values,
+    Weight, Window, check_url, is_secret_name,
 };
 pub use zone_data::{ZoneData, zone_data};

@@ -312,7 +312,7 @@ pub(crate) fn read(
         &mut section,
         table.as_deref().unwrap_or_default(),
         key.as_deref().unwrap_or_default(),
-        &columns,
+        Some(&columns),
         problems,
     );
     section.finish(problems);
@@ -390,11 +390,12 @@ fn read_definition(
 /// The longest name PostgreSQL keeps.
 const LONGEST_NAME: usize = 63;
 
-fn read_indexes(
+/// Reads `[[indexes]]`. Of a mart the columns are PostgreSQL's to tell.
+pub(crate) fn read_indexes(
     section: &mut Section<'_>,
     table: &str,
     key: &[String],
-    columns: &[Column],
+    columns: Option<&[Column]>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Index> {
     let mut indexes: Vec<Index> = Vec::new();
@@ -409,6 +410,7 @@ fn read_indexes(
             continue;
         };
         for name in &of {
+            let Some(columns) = columns else { break };
             if !columns.iter().any(|column| column.name == *name) {
                 let message = format!("the index's column `{name}` is not in `[columns]`");
                 let accepted = columns.iter().map(|column| column.name.as_str());

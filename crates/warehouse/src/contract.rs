@@ -1,6 +1,6 @@
 //! Contracts: the tables and views of the folder, made and kept in PostgreSQL.
 //!
-//! In: the plan. Out: tables as the models' `[columns]` say, views as the marts say, and a
+//! In: the plan. Out: tables as the models' `[columns]` say, the marts (`marts`), and a
 //! [`Failure`] for each file PostgreSQL refuses. Runs before a publish in its own short transaction
 //! with a lock timeout. Contract and table are compared as PostgreSQL's catalogs have them: the contract
 //! is made once as a temporary table, so that PostgreSQL itself puts both into the same words, and what
@@ -9,12 +9,13 @@
 
 mod change;
 mod judge;
+mod marts;
 mod query;
 mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use daymark_plan::{Column, Index, Mart, Model, Plan, Source, SourceId, Write};
+use daymark_plan::{Column, Index, Model, Plan, Source, SourceId, Write};
 use tokio_postgres::Transaction;
 
 use change::Comparison;
@@ -23,7 +24,7 @@ pub use judge::{PageQuery, judge};
 use query::{Kinds, check_query};
 use shape::Shape;
 
-use crate::error::{Failure, WarehouseError, db_message};
+use crate::error::{Failure, WarehouseError};
 use crate::session::Session;
 use crate::sql::{ident, list, literal, qualified};
 
@@ -113,6 +114,9 @@ pub async fn prepare(
         .execute("select pg_advisory_xact_lock(hashtextextended('daymark:contracts', 0))", &[])
         .await
         .map_err(&doing)?;
+    if mode != Mode::Show {
+        marts::lock(&transaction, &schema, plan).await?;
+    }
     transaction.batch_execute("set local lock_timeout = '10s'").await.map_err(&doing)?;
     let mut prepared = Prepared::default();
     let mut kinds = BTreeMap::new();
@@ -130,8 +134,19 @@ pub async fn prepare(
             }
         }
     }
+    let is_done = |change: &&Change| {
+        !prepared
+            .refused
+            .sources
+            .keys()
+            .any(|id| plan.models_of(id).any(|model| model.file == change.file))
+    };
+    let touched: BTreeSet<String> =
+        prepared.changes.iter().filter(is_done).map(|change| change.table.clone()).collect();
+    prepared.changes.extend(marts::changes(&transaction, &schema, &plan.marts).await?);
     if mode != Mode::Show {
-        ensure_marts(&mut transaction, &schema, &plan.marts, &mut prepared.refused.marts).await?;
+        let failures = &mut prepared.refused.marts;
+        marts::ensure(&mut transaction, &schema, &plan.marts, touched, failures).await?;
     }
     query::prepare_checks(&transaction, &schema, plan, &kinds, mode, &mut prepared).await?;
     if mode == Mode::Show {
@@ -150,7 +165,12 @@ pub(crate) fn create_raw(source: &Source) -> String {
     format!("create temporary table {table} ({}) on commit drop", columns.join(", "))
 }
 
-/// `search_path` for models and marts: the temporary tables first, then the curated ones.
+/// `search_path` for the query of a mart: no temporary table stands before a curated one.
+pub(crate) fn mart_search_path(schema: &str) -> String {
+    format!("set local search_path = {}, pg_temp", ident(schema))
+}
+
+/// `search_path` for models and views: the temporary tables first, then the curated ones.
 pub(crate) fn search_path(schema: &str) -> String {
     format!("set local search_path = pg_temp, {}", ident(schema))
 }
@@ -608,7 +628,10 @@ async fn apply(
     }
     if changes.iter().any(|change| change.moves_views) {
         let marts = transaction
-            .query("select view_name from daymark.mart order by position desc", &[])
+            .query(
+                "select view_name from daymark.mart where kind = 'view' order by position desc",
+                &[],
+            )
             .await
             .map_err(&doing)?;
         for mart in marts {
@@ -619,7 +642,8 @@ async fn apply(
                 return Failure::of(error, &model.file, "", "", 0).map(Err).map_err(&doing);
             }
         }
-        transaction.execute("delete from daymark.mart", &[]).await.map_err(&doing)?;
+        let forget = "delete from daymark.mart where kind = 'view'";
+        transaction.execute(forget, &[]).await.map_err(&doing)?;
     }
     for change in changes {
         if let Err(error) = transaction.batch_execute(&change.sql).await {
@@ -633,104 +657,4 @@ async fn apply(
 
 fn define(column: &Column) -> String {
     format!("{} {}", ident(&column.name), column.definition.replace('\n', " "))
-}
-
-/// A mart the ledger knows.
-struct KnownMart {
-    name: String,
-    sql: String,
-    /// Whether PostgreSQL took it.
-    taken: bool,
-    /// Whether its view is there.
-    there: bool,
-}
-
-/// Keeps the marts' views as their files say. Views depend on each other, so when one changed all go
-/// and come; when none did, readers are left alone and only those PostgreSQL refused are tried again.
-async fn ensure_marts(
-    transaction: &mut Transaction<'_>,
-    schema: &str,
-    marts: &[Mart],
-    failures: &mut Vec<Failure>,
-) -> Result<(), WarehouseError> {
-    let doing = WarehouseError::statement("making the marts");
-    let known: Vec<KnownMart> = transaction
-        .query(
-            "select view_name, sql, refused is null, to_regclass(format('%I.%I', $1::text, view_name)) is not null
-             from daymark.mart order by position",
-            &[&schema],
-        )
-        .await
-        .map_err(&doing)?
-        .iter()
-        .map(|row| KnownMart { name: row.get(0), sql: row.get(1), taken: row.get(2), there: row.get(3) })
-        .collect();
-    let same = known.len() == marts.len()
-        && known.iter().zip(marts).all(|(known, mart)| {
-            known.name == mart.name && known.sql == mart.sql && known.taken == known.there
-        });
-    let mut savepoint = transaction.savepoint("all_marts").await.map_err(&doing)?;
-    if !same {
-        for mart in known.iter().rev() {
-            let statement = format!("drop view if exists {}", qualified(schema, &mart.name));
-            if let Err(error) = savepoint.batch_execute(&statement).await {
-                // Somebody's own view may stand on it, or a reader may hold it: the old ones stay.
-                let Some(db) = error.as_db_error() else { return Err(doing(error)) };
-                let file = marts.iter().find(|known| known.name == mart.name);
-                let file = file.map_or("marts", |mart| mart.file.as_str());
-                let message =
-                    format!("the view `{}` cannot be replaced: {}", mart.name, db_message(db));
-                failures.push(Failure::new(file, 0, message));
-                return savepoint.rollback().await.map_err(&doing);
-            }
-        }
-        savepoint.execute("delete from daymark.mart", &[]).await.map_err(&doing)?;
-    }
-    for (position, mart) in (0_i32..).zip(marts) {
-        let taken = known.iter().any(|known| known.name == mart.name && known.taken);
-        if !(same && taken) {
-            failures.extend(create_mart(&mut savepoint, schema, position, mart).await?);
-        }
-    }
-    savepoint.commit().await.map_err(&doing)
-}
-
-/// Makes one view and takes note of it, or of PostgreSQL's refusal.
-async fn create_mart(
-    transaction: &mut Transaction<'_>,
-    schema: &str,
-    position: i32,
-    mart: &Mart,
-) -> Result<Option<Failure>, WarehouseError> {
-    let doing = WarehouseError::statement("making a mart");
-    let savepoint = transaction.savepoint("one_mart").await.map_err(&doing)?;
-    savepoint.batch_execute(&search_path(schema)).await.map_err(&doing)?;
-    let view = qualified(schema, &mart.name);
-    let prefix = format!("create view {view} as ");
-    let statement = format!("{prefix}{}", mart.sql);
-    let failure = match savepoint.batch_execute(&statement).await {
-        Ok(()) => {
-            let description = mart.description.as_deref().unwrap_or_default().replace('\'', "''");
-            let statement = format!("comment on view {view} is '{description}'");
-            savepoint.batch_execute(&statement).await.map_err(&doing)?;
-            savepoint.commit().await.map_err(&doing)?;
-            None
-        }
-        Err(error) => {
-            savepoint.rollback().await.map_err(&doing)?;
-            Some(
-                Failure::of(error, &mart.file, &statement, &prefix, mart.sql_line)
-                    .map_err(&doing)?,
-            )
-        }
-    };
-    transaction
-        .execute(
-            "insert into daymark.mart (view_name, position, sql, refused) values ($1, $2, $3, $4)
-             on conflict (view_name) do update set refused = excluded.refused",
-            &[&mart.name, &position, &mart.sql, &failure.as_ref().map(Failure::with_hint)],
-        )
-        .await
-        .map_err(&doing)?;
-    Ok(failure)
 }

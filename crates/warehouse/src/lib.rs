@@ -2,7 +2,8 @@
 //!
 //! In: a [`daymark_plan::Plan`] and the rows of fetches as COPY binary tuples. Out: curated tables,
 //! marts and the ledger, changed in one transaction per publish, and read-only results.
-//! **Invariant:** only [`publish`] writes curated tables. Deliberately absent: where rows come
+//! **Invariant:** only [`publish`] writes curated tables; marts that are tables are written by `refresh`
+//! alone. Deliberately absent: where rows come
 //! from (`ingest`, `extract`) and how results look (`web`).
 
 mod as_of;
@@ -17,8 +18,10 @@ mod history;
 mod holder;
 pub mod ledger;
 mod migrate;
+mod older;
 pub mod publish;
 mod reader;
+mod refresh;
 mod result;
 mod scratch;
 mod session;
@@ -29,7 +32,10 @@ pub use daymark_plan::DayState;
 pub use days::{Day, EntityDay, SourceDays};
 pub use error::{Failure, WarehouseError};
 pub use history::{LoggedLine, Run, RunAttempt, RunDetail, RunFilter, RunStep};
-pub use reader::{LastPublish, QueryError, ReadQuery, Reader, RejectFilter, RejectPlace, Warning};
+pub use older::OlderDays;
+pub use reader::{
+    DriftSeen, LastPublish, QueryError, ReadQuery, Reader, RejectFilter, RejectPlace, Warning,
+};
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use scratch::Scratch;
 pub use session::{Session, Warehouse};

@@ -18,6 +18,7 @@ use crate::as_of;
 use crate::contract::search_path;
 use crate::days::{self, SourceDays};
 use crate::error::{WarehouseError, db_message};
+use crate::older::{self, OlderDays};
 use crate::result::{ColumnKind, ResultColumn, ResultTable};
 use crate::session::Warehouse;
 use crate::sql::literal;
@@ -90,6 +91,45 @@ impl RejectFilter {
             self.since.map(|date| format!("reject.data_date >= {}", literal(&date.to_string())));
         let parts: Vec<String> = [source, table, since].into_iter().flatten().collect();
         if parts.is_empty() { "true".to_owned() } else { parts.join(" and ") }
+    }
+}
+
+/// What changed about the shape of a source's responses.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DriftSeen {
+    /// The source.
+    pub source: String,
+    /// The day of the fetch that had it first.
+    pub date: Date,
+    /// The fetch's entity; empty for a source without.
+    pub entity: String,
+    /// `new`, `missing` or `changed`.
+    pub kind: String,
+    /// Where.
+    pub path: String,
+    /// The types there were.
+    pub old_types: Option<String>,
+    /// The types there are.
+    pub new_types: Option<String>,
+    /// A value.
+    pub example: Option<String>,
+    /// Whether the fetch is published; otherwise `[schema]` holds it back.
+    pub published: bool,
+}
+
+impl std::fmt::Display for DriftSeen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, date, entity, kind, path, old_types, new_types, example, .. } = self;
+        let entity = if entity.is_empty() { String::new() } else { format!(" {entity}") };
+        let types = |types: &Option<String>| types.clone().unwrap_or_default();
+        let example = example.as_ref().map(|value| format!(", such as `{value}`"));
+        let example = example.unwrap_or_default();
+        write!(f, "{source} {date}{entity} {kind} field `{path}`")?;
+        match kind.as_str() {
+            "changed" => write!(f, ": {}, was {}{example}", types(new_types), types(old_types)),
+            "new" => write!(f, ": {}{example}", types(new_types)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -194,6 +234,63 @@ impl Reader {
              where {of_table} and {since} order by told.restatement_id"
         ))
         .await
+    }
+
+    /// What sources changed about the shape of their responses, oldest first: of one source or of all, from
+    /// an instant on.
+    pub async fn drift(
+        &self,
+        source: Option<&str>,
+        since: Option<Timestamp>,
+    ) -> Result<Result<ResultTable, QueryError>, WarehouseError> {
+        let of_source =
+            source.map_or("true".to_owned(), |source| format!("source_id = {}", literal(source)));
+        let since = since
+            .map_or("true".to_owned(), |since| format!("at >= {}", literal(&since.to_string())));
+        self.query(&format!(
+            "select at, source_id as source, data_date, entity, kind, path,
+                    array_to_string(old_types, ' or ') as old_types,
+                    array_to_string(new_types, ' or ') as new_types, example, is_mapped as mapped,
+                    fetched_at as first_seen, publish_id as publish, manifest_key as manifest
+             from daymark.drift where {of_source} and {since} order by drift_id"
+        ))
+        .await
+    }
+
+    /// What changed about the shape of responses for these days, oldest first.
+    pub async fn drift_seen(&self, from: Date, to: Date) -> Result<Vec<DriftSeen>, WarehouseError> {
+        let mut session = self.warehouse.session("reading the ledger").await?;
+        let rows = session
+            .client()
+            .query(
+                "select source_id, data_date, entity, kind, path,
+                        array_to_string(old_types, ' or '), array_to_string(new_types, ' or '), example,
+                        publish_id is not null
+                 from daymark.drift where data_date between $1 and $2 order by drift_id",
+                &[&from, &to],
+            )
+            .await
+            .map_err(WarehouseError::statement("reading changed shapes"))?;
+        Ok(rows
+            .iter()
+            .map(|row| DriftSeen {
+                source: row.get(0),
+                date: row.get(1),
+                entity: row.get(2),
+                kind: row.get(3),
+                path: row.get(4),
+                old_types: row.get(5),
+                new_types: row.get(6),
+                example: row.get(7),
+                published: row.get(8),
+            })
+            .collect())
+    }
+
+    /// The tables of which other files than there are now published days.
+    pub async fn older_days(&self, plan: &Plan) -> Result<Vec<OlderDays>, WarehouseError> {
+        let mut session = self.warehouse.session("reading the ledger").await?;
+        older::older_days(session.client(), plan).await
     }
 
     /// How many rows were set aside, by day and by what set them aside, newest day first. Extraction's are

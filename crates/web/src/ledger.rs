@@ -62,6 +62,8 @@ struct LedgerView {
     refused_marts: Vec<Vec<Piece>>,
     /// What `warn` checks found, newest day first.
     warnings: Vec<Vec<Piece>>,
+    /// What sources changed about the shape of their responses, newest first.
+    drift: Vec<Vec<Piece>>,
     /// Days that a calendar does not know.
     unknown: Vec<Vec<Piece>>,
     /// The newest runs, newest first.
@@ -136,6 +138,9 @@ struct Piece {
     code: bool,
 }
 
+/// How many changes of shape are shown, newest first.
+const DRIFT_SHOWN: usize = 20;
+
 /// `GET /ledger`.
 pub(crate) async fn ledger(State(dashboard): State<Arc<Dashboard>>, pairs: Pairs) -> Response {
     let result = show(&dashboard, &pairs).await;
@@ -151,6 +156,8 @@ async fn show(dashboard: &Dashboard, pairs: &[(String, String)]) -> Result<Respo
     let mut view = view(dashboard, &sources, published, range, days, today);
     let warnings = dashboard.reader.warnings(range.from, range.to).await?;
     view.warnings = warnings.iter().rev().map(|warning| pieces(&warned(warning))).collect();
+    let drift = dashboard.reader.drift_seen(range.from, range.to).await?;
+    view.drift = drift.iter().rev().take(DRIFT_SHOWN).map(|s| pieces(&s.to_string())).collect();
     let gaps = dashboard.plan.calendar_gaps(range.from, range.to);
     view.unknown = gaps.iter().map(|gap| pieces(gap)).collect();
     let runs = dashboard.reader.runs(RunFilter { failed: false, last: RUNS }).await?;
@@ -218,6 +225,7 @@ fn view(
         concerns: concerns(sources, zone),
         refused_marts: Vec::new(),
         warnings: Vec::new(),
+        drift: Vec::new(),
         unknown: Vec::new(),
         runs: Vec::new(),
     }

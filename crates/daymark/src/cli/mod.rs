@@ -27,7 +27,7 @@ pub(crate) use pipeline::{Demo, Doctor, Init, Run, Status, Up, Validate};
 pub(crate) use raw::{Raw, RawCommand, RawDiff, RawLs, RawShow, RawSync, RawVerify, RawVersions};
 pub(crate) use schedule::{Schedule, ScheduleNext};
 pub(crate) use sources::{Cursor, CursorCommand, CursorSet, CursorShow, Fetch, Infer, Preview};
-pub(crate) use tables::{PlanArguments, Rebuild, Restatements, Sql, Why};
+pub(crate) use tables::{Drift, PlanArguments, Rebuild, Restatements, Sql, Why};
 pub(crate) use tests::Test;
 
 /// Runs a daily data pipeline and keeps a ledger of its days.
@@ -128,6 +128,12 @@ pub(crate) enum Command {
     /// row that returned, with the old and the new value and the manifests of both fetches. What is not
     /// final yet (`settled` of the model) is not told.
     Restatements(Restatements),
+    /// Show what sources changed about the shape of their responses
+    ///
+    /// Each response that is published is compared with those before it: paths that are new, that are missing
+    /// though they were always there, and whose values are of another type. Each is told once, with the fetch
+    /// that had it first and a value. `[schema]` in the source's file says which of them hold a day back.
+    Drift(Drift),
     /// Make the tables anew from the raw store, or compare them with it
     ///
     /// Publishes what is new in the raw store, then folds all published fetches again in a schema of

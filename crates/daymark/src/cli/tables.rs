@@ -65,6 +65,22 @@ pub(crate) struct Restatements {
     pub(crate) json: bool,
 }
 
+/// The arguments of `daymark drift`.
+#[derive(Debug, Args)]
+pub(crate) struct Drift {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// Of this source only
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Option<String>,
+    /// Seen on this day (YYYY-MM-DD, in the pipeline's zone) or later
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<Date>,
+    /// Print an array of objects
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// The arguments of `daymark rebuild`.
 #[derive(Debug, Args)]
 pub(crate) struct Rebuild {

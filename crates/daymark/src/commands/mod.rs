@@ -8,6 +8,7 @@ pub(crate) mod cursor;
 pub(crate) mod days;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod drift;
 pub(crate) mod fetch;
 pub(crate) mod infer;
 pub(crate) mod init;

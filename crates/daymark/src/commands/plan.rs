@@ -1,12 +1,14 @@
 //! `daymark plan`: what the folder's contracts would change in the database.
 //!
-//! In: a folder. Out: the DDL, the rows it touches and what it needs; with `--apply` it is done.
+//! In: a folder. Out: the DDL, the rows it touches and what it needs; with `--apply` it is done; and the days
+//! that older files published.
 //! Deliberately absent: the values of old rows in new columns, which `daymark rebuild` brings.
 
 use std::process::ExitCode;
 
-use daymark_warehouse::Warehouse;
+use daymark_plan::Clock;
 use daymark_warehouse::contract::{self, Change, Mode, Needs, Prepared};
+use daymark_warehouse::{Reader, Warehouse};
 use serde_json::json;
 
 use crate::cli::PlanArguments;
@@ -23,13 +25,16 @@ pub(crate) async fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure>
         Mode::Show
     };
     let warehouse = Warehouse::open(&plan).await?;
-    let prepared = async {
+    let compared = async {
         let mut session = warehouse.session("comparing contracts").await?;
-        contract::prepare(&mut session, &plan, mode).await
+        let prepared = contract::prepare(&mut session, &plan, mode).await?;
+        drop(session);
+        let reader = Reader::new(warehouse.clone(), Clock::System);
+        Ok::<_, Failure>((prepared, reader.older_days(&plan).await?))
     };
-    let prepared = prepared.await;
+    let compared = compared.await;
     warehouse.close().await;
-    let prepared = prepared?;
+    let (prepared, older) = compared?;
     let refused: Vec<String> = prepared
         .refused
         .sources
@@ -41,10 +46,15 @@ pub(crate) async fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure>
         output::json(&json!({
             "applied": arguments.apply && refused.is_empty(),
             "changes": prepared.changes,
+            "older": older,
             "refused": refused,
         }))?;
     } else {
-        output::to_stdout(&text(&prepared, arguments.apply && refused.is_empty()))?;
+        let mut told = text(&prepared, arguments.apply && refused.is_empty());
+        for older in &older {
+            told.push_str(&format!("{older}\n"));
+        }
+        output::to_stdout(&told)?;
         for refused in &refused {
             output::to_stderr(&format!("error: {refused}\n"));
         }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use daymark_ingest::{RawStore, Reach};
-use daymark_plan::{Clock, Plan};
+use daymark_plan::{Clock, Mart, Materialized, Plan};
 use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{self, Rebuilt};
 use uuid::Uuid;
@@ -101,14 +101,21 @@ async fn compare(
     })
 }
 
-/// The tables of the models named; none for all.
+/// The tables of the models and marts named; none for all.
 fn chosen(plan: &Plan, names: &[String]) -> Result<BTreeSet<String>, Failure> {
     let mut tables = BTreeSet::new();
+    let is_kept = |mart: &&Mart| mart.materialized == Materialized::Table;
     for name in names {
+        if plan.marts.iter().filter(is_kept).any(|mart| mart.name == *name) {
+            tables.insert(name.clone());
+            continue;
+        }
         let file = format!("models/{name}.sql");
         let model = plan.models.iter().find(|model| model.table == *name || model.file == file);
         let model = model.ok_or_else(|| {
             let known = plan.models.iter().map(|model| model.table.as_str());
+            let known =
+                known.chain(plan.marts.iter().filter(is_kept).map(|mart| mart.name.as_str()));
             Failure::usage(
                 format!("the pipeline has no model `{name}`"),
                 daymark_plan::did_you_mean(name, known),

@@ -6,7 +6,9 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::{DayState, LastPublish, Reader, SourceDays, Warehouse, Warning};
+use daymark_warehouse::{
+    DayState, DriftSeen, LastPublish, OlderDays, Reader, SourceDays, Warehouse, Warning,
+};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
@@ -28,11 +30,14 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
         let days = reader.days(&plan, from, to).await?;
         let warnings = reader.warnings(from, to).await?;
         let refused_marts = reader.refused_marts().await?;
-        Ok::<_, Failure>((days, reader.last_publish().await?, refused_marts, warnings))
+        let drift = reader.drift_seen(from, to).await?;
+        let older = reader.older_days(&plan).await?;
+        let said = (refused_marts, warnings, drift, older);
+        Ok::<_, Failure>((days, reader.last_publish().await?, said))
     };
     let read = read.await;
     warehouse.close().await;
-    let (sources, last_publish, refused_marts, warnings) = read?;
+    let (sources, last_publish, (refused_marts, warnings, drift, older)) = read?;
     let next = plan.next_fire(now);
     let unknown = plan.calendar_gaps(from, to);
     if arguments.json {
@@ -44,9 +49,17 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "marts_failed": refused_marts,
             "warnings": warnings,
             "calendars": unknown,
+            "drift": drift,
+            "older": older,
         }))?;
     } else {
-        let told = Told { refused_marts: &refused_marts, warnings: &warnings, unknown: &unknown };
+        let told = Told {
+            refused_marts: &refused_marts,
+            warnings: &warnings,
+            unknown: &unknown,
+            drift: &drift,
+            older: &older,
+        };
         output::to_stdout(&text(&plan, &sources, &told, last_publish, next, now))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -57,7 +70,12 @@ struct Told<'t> {
     refused_marts: &'t [String],
     warnings: &'t [Warning],
     unknown: &'t [String],
+    drift: &'t [DriftSeen],
+    older: &'t [OlderDays],
 }
+
+/// How many changes of shape are told; `daymark drift` has them all.
+const DRIFT_TOLD: usize = 5;
 
 fn text(
     plan: &Plan,
@@ -110,6 +128,16 @@ fn text(
     }
     for unknown in told.unknown {
         text.push_str(&format!("warning: {unknown}\n"));
+    }
+    for seen in told.drift.iter().rev().take(DRIFT_TOLD).rev() {
+        text.push_str(&format!("{seen}\n"));
+    }
+    if told.drift.len() > DRIFT_TOLD {
+        let more = told.drift.len() - DRIFT_TOLD;
+        text.push_str(&format!("and {more} changes of shape before: `daymark drift`\n"));
+    }
+    for older in told.older {
+        text.push_str(&format!("{older}\n"));
     }
     for reason in told.refused_marts {
         text.push_str(&format!("mart failed: {reason}\n"));

@@ -79,13 +79,38 @@ fn model_of<'p>(plan: &'p Plan, table: &str) -> Result<&'p Model, Failure> {
     }
     let tables: Vec<&str> = plan.models.iter().map(|model| model.table.as_str()).collect();
     if let Some(mart) = plan.marts.iter().find(|mart| mart.name == table) {
+        let reads: Vec<String> = mart
+            .reads
+            .keys()
+            .chain(&mart.reads_elsewhere)
+            .map(|name| {
+                let is_mart = plan.marts.iter().any(|mart| mart.name == *name);
+                if is_mart { format!("the mart `{name}`") } else { format!("`{name}`") }
+            })
+            .collect();
+        let reads = if reads.is_empty() { "no table".to_owned() } else { reads.join(", ") };
+        let under = under(plan, &mart.name);
         return Err(Failure::usage(
-            format!("`{table}` is a mart: its rows are worked out from tables in {}", mart.file),
-            format!("ask for a row of one of the tables: {}", tables.join(", ")),
+            format!(
+                "`{table}` is a mart ({}): its rows are worked out in {} from {reads}",
+                mart.materialized.as_str(),
+                mart.file
+            ),
+            format!("ask for a row of one of the tables under it: {}", under.join(", ")),
         ));
     }
     let near = daymark_plan::did_you_mean(table, tables.iter().copied());
     Err(Failure::usage(format!("no model makes a table `{table}`"), near))
+}
+
+/// The models' tables that a mart reads, also through other marts.
+fn under<'p>(plan: &'p Plan, mart: &str) -> Vec<&'p str> {
+    let tables = plan.models.iter().filter(|model| {
+        let mut changed = std::collections::BTreeSet::from([model.table.clone()]);
+        changed.extend(model.history.then(|| model.history_table()));
+        plan.marts_reading(&changed).contains(mart)
+    });
+    tables.map(|model| model.table.as_str()).collect()
 }
 
 /// The values of a key in the order of its columns.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use daymark_extract::{Mapped, Outline};
 use daymark_ingest::{
     ErrorKind, FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, Reach, StoredManifest,
 };
@@ -15,7 +16,9 @@ use daymark_plan::{Clock, EntityId, Plan, Source, SourceId, one_line};
 use daymark_warehouse::ledger::{
     self, IngestOutcome, Ingested, OpenRun, RequestAttempt, RunKind, Step, StepKey,
 };
-use daymark_warehouse::publish::{self, ExtractionReject, FetchResult, PendingFetch};
+use daymark_warehouse::publish::{
+    self, ExtractionReject, FetchPath, FetchResult, FetchShape, PendingFetch,
+};
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
 use futures::future::{join, join_all};
 use jiff::Timestamp;
@@ -385,7 +388,11 @@ impl Runner {
             return Ok(Published { report, earlier: Vec::new(), began: now });
         };
         let manifests = unpublished.iter().flat_map(|found| &found.manifests);
-        let pending = manifests.map(|stored| pending_fetch(stored.clone())).collect();
+        let mapped: BTreeMap<&SourceId, Mapped> =
+            self.plan.sources.iter().map(|source| (&source.id, Mapped::of(&source.rows))).collect();
+        let pending = manifests
+            .map(|stored| pending_fetch(stored.clone(), mapped.get(&stored.manifest.source)))
+            .collect();
         let request = publish::Request { run_id, now, pending };
         let (read, keep) =
             (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
@@ -668,10 +675,20 @@ fn with_hint(error: &IngestError) -> String {
     format!("{}; {}", one_line(error), error.hint())
 }
 
-/// A fetch by its manifest, as a publish takes it.
-pub(crate) fn pending_fetch(stored: StoredManifest) -> PendingFetch {
+/// A fetch by its manifest, as a publish takes it; `mapped` are the paths that its source's fields read.
+pub(crate) fn pending_fetch(stored: StoredManifest, mapped: Option<&Mapped>) -> PendingFetch {
     let Manifest {
-        id, source, data_date, entity, fetched_at, run_id, outcome, reason, rows, ..
+        id,
+        source,
+        data_date,
+        entity,
+        fetched_at,
+        run_id,
+        outcome,
+        reason,
+        rows,
+        outline,
+        ..
     } = stored.manifest;
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let rows = rows.unwrap_or_default();
@@ -697,5 +714,16 @@ pub(crate) fn pending_fetch(stored: StoredManifest) -> PendingFetch {
         extracted: count(rows.extracted),
         rejected: count(rows.rejected),
         rejects: rejects.collect(),
+        shape: outline.map(|outline| fetch_shape(&outline, mapped)),
     }
+}
+
+fn fetch_shape(outline: &Outline, mapped: Option<&Mapped>) -> FetchShape {
+    let paths = outline.entries().map(|(path, types, example)| FetchPath {
+        path: path.to_owned(),
+        types: types.into_iter().map(str::to_owned).collect(),
+        example: example.map(str::to_owned),
+        is_mapped: mapped.is_some_and(|mapped| mapped.reads(path)),
+    });
+    FetchShape { cut: outline.cut, paths: paths.collect() }
 }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use daymark_ingest::Manifest;
 use daymark_plan::{EntityId, Plan, Severity, SourceId};
-use daymark_warehouse::publish::{CheckOutcome, CheckResult, FetchResult, Report, TableCounts};
+use daymark_warehouse::publish::{
+    CheckOutcome, CheckResult, Drift, FetchResult, Report, TableCounts,
+};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -277,6 +279,8 @@ pub(crate) struct RunReport {
     pub(crate) earlier: Vec<EarlierFetch>,
     /// The checks that did not pass.
     pub(crate) checks: Vec<CheckResult>,
+    /// What the responses had otherwise than those before them.
+    pub(crate) drift: Vec<Drift>,
     /// What PostgreSQL refused of the marts.
     pub(crate) marts_failed: Vec<String>,
     /// Manifests that cannot be read, and why.
@@ -296,6 +300,7 @@ impl RunReport {
             sources: Vec::new(),
             earlier: Vec::new(),
             checks: Vec::new(),
+            drift: Vec::new(),
             marts_failed: Vec::new(),
             manifests_unreadable: Vec::new(),
             fetches: BTreeMap::new(),
@@ -319,6 +324,7 @@ impl RunReport {
         let passed = |check: &CheckResult| check.outcome == CheckOutcome::Passed;
         self.checks = published.checks.into_iter().filter(|check| !passed(check)).collect();
         self.fetches = published.fetches;
+        self.drift = published.drifts;
     }
 
     /// Takes what was done for each entity, of one source after the other.
@@ -445,6 +451,15 @@ impl RunReport {
         }
         for check in &self.checks {
             text.push_str(&check_text(check));
+        }
+        for drift in self.drift.iter().take(TOLD) {
+            let Drift { source, data_date, entity, .. } = drift;
+            let entity = if entity.is_empty() { String::new() } else { format!(" {entity}") };
+            text.push_str(&format!("{source} {data_date}{entity} shape: {drift}\n"));
+        }
+        if self.drift.len() > TOLD {
+            let more = self.drift.len() - TOLD;
+            text.push_str(&format!("and {more} more changes of shape: `daymark drift`\n"));
         }
         for reason in &self.manifests_unreadable {
             text.push_str(&format!("manifest not read: {reason}\n"));

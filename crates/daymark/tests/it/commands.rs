@@ -133,6 +133,7 @@ async fn run_status_and_sql_in_all_their_forms(kind: Kind) {
             "sources",
             "earlier",
             "checks",
+            "drift",
             "marts_failed",
             "manifests_unreadable"
         ]

@@ -121,8 +121,8 @@ async fn what_cannot_be_asked_is_said() {
     hint: did you mean `weather_daily`? accepted: `sp500_daily`, `weather_daily`
     ");
     insta::assert_snapshot!(refused(&["market_weather", "x"], 2).await, @"
-    error: `market_weather` is a mart: its rows are worked out from tables in marts/market_weather.sql
-    hint: ask for a row of one of the tables: sp500_daily, weather_daily
+    error: `market_weather` is a mart (view): its rows are worked out in marts/market_weather.sql from the mart `sp500_metrics`, the mart `weather_metrics`
+    hint: ask for a row of one of the tables under it: sp500_daily, weather_daily
     ");
     insta::assert_snapshot!(refused(&["weather_daily", "washington-dc"], 2).await, @"
     error: the key of `weather_daily` has 2 columns (location, date), and 1 value is given

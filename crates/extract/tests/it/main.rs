@@ -11,6 +11,7 @@ mod fuzz;
 mod infer;
 mod keyed_and_grid;
 mod layouts;
+mod outline;
 mod probes;
 mod properties;
 mod recorded;

@@ -8,6 +8,7 @@ mod incremental;
 mod limits;
 mod pagination;
 mod request;
+mod schema;
 mod template;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ pub(crate) use limits::read_calls;
 pub use limits::{Expect, Rate, Retry, Weight};
 pub use pagination::{PageStyle, Pagination};
 pub use request::{Body, JsonTemplate, Method, Request, check_url, is_secret_name};
+pub use schema::SchemaRules;
 pub use template::{Moment, Name, SecretRef, Secrets, Template, Values};
 
 use crate::calendar_file;
@@ -113,6 +115,8 @@ pub struct Source {
     pub expect: Expect,
     /// How the answer becomes rows.
     pub rows: RowsSpec,
+    /// What may change about the answer's shape.
+    pub schema: SchemaRules,
     /// Which of two fetches wins.
     pub supersede: Supersede,
 }
@@ -199,9 +203,18 @@ pub(crate) fn read(
     let window = incremental::read_window(section.optional_table("window", problems), problems);
     let (rate, weight) = limits::read_rate(section.optional_table("rate", problems), problems);
     let retry = limits::read_retry(section.optional_table("retry", problems), problems);
-    let expect = limits::read_expect(section.optional_table("expect", problems), problems);
-    let rows =
-        section.required_table("rows", problems).and_then(|table| rows::read(table, problems));
+    let mut expect = limits::read_expect(section.optional_table("expect", problems), problems);
+    let schema = schema::read(section.optional_table("schema", problems), problems);
+    if schema.fail_on_change {
+        expect.max_reject_ratio = 0.0;
+    }
+    let rows = section.required_table("rows", problems);
+    let mut rows = rows.and_then(|table| rows::read(table, problems));
+    if let Some(rows) = rows.as_mut().filter(|_| schema.take_missing) {
+        for field in &mut rows.fields {
+            field.optional = true;
+        }
+    }
     section.finish(problems);
     let mut hashed = text.text.to_owned();
     hashed.extend(entities.file_sha256.as_deref());
@@ -228,6 +241,7 @@ pub(crate) fn read(
         retry,
         expect,
         rows: rows?,
+        schema,
         supersede: supersede?,
     };
     check_templates(&source, problems);
@@ -399,25 +413,26 @@ fn read_deadline(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Dead
     let mut deadline = Deadline::default();
     if let Some(word) = section.optional_string("deadline", problems) {
         let of_clock = || Time::strptime("%H:%M", &word).ok();
-        match of_clock().map(DeadlineBy::Time).or_else(|| duration(&word).map(DeadlineBy::After)) {
-            Some(by) => deadline.by = by,
-            None => {
-                let problem = section.problem("deadline", format!("`deadline` is `{word}`"));
-                problems.push(problem.hint(
-                    "accepted: a time such as \"09:30\" of the schedule's clock, or a span after the fire \
-                     such as \"90min\" or \"2h\"",
-                ));
-            }
+        let by =
+            of_clock().map(DeadlineBy::Time).or_else(|| duration(&word).map(DeadlineBy::After));
+        if let Some(by) = by {
+            deadline.by = by;
+        } else {
+            let problem = section.problem("deadline", format!("`deadline` is `{word}`"));
+            problems.push(problem.hint(
+                "accepted: a time such as \"09:30\" of the schedule's clock, or a span after the fire \
+                 such as \"90min\" or \"2h\"",
+            ));
         }
     }
     if let Some(word) = section.optional_string("missing_after", problems) {
-        match duration(&word) {
-            Some(long) => deadline.missing_after = long,
-            None => {
-                let message = format!("`missing_after` is `{word}`");
-                let hint = "accepted: a span after the deadline such as \"12h\" or \"3d\"; a day is 24 hours";
-                problems.push(section.problem("missing_after", message).hint(hint));
-            }
+        if let Some(long) = duration(&word) {
+            deadline.missing_after = long;
+        } else {
+            let message = format!("`missing_after` is `{word}`");
+            let hint =
+                "accepted: a span after the deadline such as \"12h\" or \"3d\"; a day is 24 hours";
+            problems.push(section.problem("missing_after", message).hint(hint));
         }
     }
     deadline

@@ -12,7 +12,9 @@ mod rows;
 mod sources;
 mod zones;
 
-use daymark_plan::{Block, Calendar, ChartKind, DatabaseUrl, Environment, PlanError, RawUrl, load};
+use daymark_plan::{
+    Block, Calendar, ChartKind, DatabaseUrl, Environment, Materialized, PlanError, RawUrl, load,
+};
 use tempfile::TempDir;
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -252,4 +254,99 @@ fn a_table_refers_to_one_of_its_source_that_only_gets_rows() {
         circle.contains("tables reference each other in a circle, among `child`, `t`"),
         "{circle}"
     );
+}
+
+/// The problems of a good folder with these marts.
+fn of_marts(marts: &[(&'static str, &str)]) -> String {
+    let mut files = good();
+    files.extend(marts.iter().map(|(name, text)| (*name, *text)));
+    problems(&files)
+}
+
+#[test]
+fn marts_stand_behind_what_they_read() {
+    let mut files = good();
+    files.extend([
+        ("marts/a.sql", "with c as (select * from t) select * from \"public\".b join c using (a)"),
+        ("marts/b.sql", "select a from public.t, daymark.run, pg_class"),
+        // A column of a mart's name is no mart.
+        ("marts/c.sql", "select a as b from t"),
+        (
+            "marts/d.sql",
+            "/* mart\nmaterialized = \"table\"\nkey = [\"a\"]\ndepends = [\"t\", \"mine\"]\n[[indexes]]\n\
+             columns = [\"b\"]\n*/\nselect a from mine(1), mine",
+        ),
+    ]);
+    let plan = load(folder(&files).path(), &Environment::default()).unwrap();
+    let reads: Vec<String> = plan
+        .marts
+        .iter()
+        .map(|mart| {
+            let names: Vec<&str> = mart.reads.keys().map(String::as_str).collect();
+            format!("{} <- {} + {:?}", mart.name, names.join(" "), mart.reads_elsewhere)
+        })
+        .collect();
+    assert_eq!(
+        reads,
+        [
+            "b <- t + {\"daymark.run\", \"pg_class\"}",
+            "a <- b t + {}",
+            "c <- t + {}",
+            "d <- t + {\"mine\"}"
+        ]
+    );
+    let d = &plan.marts[3];
+    assert_eq!((d.materialized, d.key.as_slice()), (Materialized::Table, &["a".to_owned()][..]));
+    assert_eq!(d.indexes[0].name, "d_b_idx");
+    let over =
+        |name: &str| plan.marts_over(&[name.to_owned()].into()).into_iter().collect::<Vec<_>>();
+    assert_eq!(over("t"), ["a", "b", "c", "d"]);
+    // What reads other tables may always have changed.
+    assert_eq!(over("nothing"), ["a", "b", "d"]);
+}
+
+#[test]
+fn what_a_mart_cannot_read_is_told() {
+    insta::assert_snapshot!(
+        of_marts(&[
+            ("marts/circle.sql", "select *\nfrom square"),
+            ("marts/square.sql", "with x as (select * from circle) select * from x"),
+        ]),
+        @r#"
+        marts/circle.sql:2: marts read each other in a circle: `circle` (marts/circle.sql) reads `square`, `square` (marts/square.sql) reads `circle`
+            hint: none of them could be made first: let one of them read tables instead
+        "#
+    );
+    insta::assert_snapshot!(
+        of_marts(&[("marts/self.sql", "select * from self")]),
+        @r#"
+        marts/self.sql:1: the mart `self` reads itself
+            hint: a mart is worked out anew from other tables; name what it should read
+        "#);
+    insta::assert_snapshot!(
+        of_marts(&[
+            ("marts/a.sql", "/* mart\n*/\nselect *\nfrom tt\njoin raw_s using (a)"),
+            ("marts/b.sql", "/* mart\ndepends = [\"tee\"]\nkey = [\"a\"]\n*/\nselect 1"),
+            ("marts/c.sql", "/* mart\nmaterialized = \"tabel\"\n*/\nselect a\nfrom t where )"),
+        ]),
+        @r#"
+        marts/a.sql:4: the query reads `tt`, which no model or mart makes
+            hint: did you mean `t`? accepted: `a`, `b`, `c`, `t`; a table that is made elsewhere is named in `depends = ["tt"]`
+        marts/a.sql:5: the query reads `raw_s`, which no model or mart makes
+            hint: the rows of a fetch are there for models only; accepted: `a`, `b`, `c`, `t`
+        marts/b.sql:2: `depends` names `tee`, which no model or mart makes and the query does not name
+            hint: did you mean `t`? accepted: `a`, `b`, `c`, `t`
+        marts/b.sql:3: `key` of a view
+            hint: add `materialized = "table"`, or leave it out: a view holds no rows of its own
+        marts/c.sql:2: `materialized` is `tabel`
+            hint: did you mean `table`? accepted: `view`, `table`
+        marts/c.sql:5: what the query reads cannot be told: expected: an expression, found: )
+            hint: mend it; or, if PostgreSQL takes it as it is, name the tables and marts it reads in its leading comment: `depends = ["..."]`
+        "#
+    );
+    // What only PostgreSQL can read says itself what it reads.
+    let mut files = good();
+    files.push(("marts/odd.sql", "/* mart\ndepends = [\"t\"]\n*/\nselect from t where )"));
+    let plan = load(folder(&files).path(), &Environment::default()).unwrap();
+    assert!(plan.marts[0].reads.contains_key("t"));
 }

@@ -181,5 +181,6 @@ async fn tables(transaction: &Transaction<'_>) -> Result<Vec<Table>, WarehouseEr
 
 /// A SHA-256 in hexadecimal digits.
 fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }

@@ -62,6 +62,20 @@ impl Change {
         }
     }
 
+    /// A mart that its file changes. It holds nothing that could not be worked out again.
+    pub(super) fn of_mart(name: &str, file: &str, line: usize, what: String, sql: String) -> Self {
+        Self {
+            table: name.to_owned(),
+            file: file.to_owned(),
+            line,
+            what,
+            sql,
+            needs: Needs::Nothing,
+            rows: None,
+            moves_views: false,
+        }
+    }
+
     /// A `write` that makes other keys of the same fetches.
     pub(super) fn of_write(model: &Model, was: &str) -> Self {
         Self {

@@ -5,12 +5,12 @@
 //! histories, views; then queries, checks and the pages' queries are prepared. What fails only because
 //! something of the folder could not be made is told there and nowhere else. Deliberately absent: rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daymark_plan::{Plan, Problem, Reads, Severity};
 
 use super::query::{self, check_checks, check_query, is_told_elsewhere, kinds_of, prepared};
-use super::{create_raw, ensure_marts, make_history, make_table, search_path, shape};
+use super::{create_raw, make_history, make_table, marts, search_path, shape};
 use crate::error::{Failure, WarehouseError};
 use crate::session::Session;
 use crate::sql::qualified;
@@ -60,7 +60,7 @@ pub async fn judge(
             kinds.insert(model.table.clone(), kinds_of(model, &shape));
         }
     }
-    ensure_marts(&mut transaction, &schema, &plan.marts, &mut failures).await?;
+    marts::ensure(&mut transaction, &schema, &plan.marts, BTreeSet::new(), &mut failures).await?;
     transaction.batch_execute(&search_path(&schema)).await.map_err(&doing)?;
     for model in &plan.models {
         if let Some(kinds) = kinds.get(&model.table) {

@@ -6,12 +6,15 @@
 //! they are read and kept, as it does with the rows.
 //!
 //! One publish, told top to bottom: [`publish`] (locks, its number, each source by itself),
-//! `publish_source` (which fetches, what became of them), `write_source` (stage, check, difference).
+//! `publish_source` (which fetches, what became of them), `write_source` (stage, check, difference); then
+//! `marts::follow`.
 
 mod checks;
 mod difference;
+mod drift;
 mod entities;
 mod history;
+mod marts;
 mod rebuild;
 mod record;
 mod restatement;
@@ -40,7 +43,9 @@ pub use checks::{
 };
 pub(crate) use checks::{check_over_nothing, told_of_check};
 pub use difference::TableCounts;
+pub use drift::{Drift, DriftKind, FetchPath, FetchShape};
 pub(crate) use history::order_columns;
+pub(crate) use marts::not_without;
 pub use rebuild::{Rebuild, Rebuilt, rebuild};
 
 /// An error of whoever reads the rows, kept as it is.
@@ -110,6 +115,8 @@ pub struct PendingFetch {
     pub rejected: i64,
     /// The first of them.
     pub rejects: Vec<ExtractionReject>,
+    /// What the response looks like; none of one that an older program fetched.
+    pub shape: Option<FetchShape>,
 }
 
 /// A row that extraction set aside.
@@ -216,6 +223,8 @@ pub struct Report {
     pub tables: BTreeMap<String, TableCounts>,
     /// What the checks said.
     pub checks: Vec<CheckResult>,
+    /// What the responses had otherwise than those before them.
+    pub drifts: Vec<Drift>,
     /// What PostgreSQL refused of the folder.
     pub refused: Refused,
 }
@@ -294,6 +303,7 @@ pub async fn publish(
         let fetches = record::not_noted(&transaction, plan, source, fetches).await?;
         publish_source(&mut transaction, &context, source, fetches, &mut report).await?;
     }
+    marts::follow(&mut transaction, &context, &mut report).await?;
     if report.fetches.values().any(|result| *result == FetchResult::Published) {
         report.publish_id = Some(publish_id);
     } else {
@@ -361,9 +371,18 @@ async fn publish_source(
             (Outcome::Accepted, None) => accepted.push(fetch),
         }
     }
-    if !accepted.is_empty() {
+    let mut compared = drift::compare(transaction, context, source, &accepted).await?;
+    for (key, held) in std::mem::take(&mut compared.held_back) {
+        results.insert(key, held.into());
+    }
+    let shown: Vec<&PendingFetch> = accepted
+        .iter()
+        .copied()
+        .filter(|fetch| !results.contains_key(&fetch.manifest_key))
+        .collect();
+    if !shown.is_empty() {
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
-        let statements = accepted.iter().map(|fetch| Statement::of(fetch)).collect();
+        let statements = shown.iter().map(|fetch| Statement::of(fetch)).collect();
         match write_source(&mut savepoint, context, source, statements).await? {
             Ok(written) => {
                 savepoint.commit().await.map_err(&doing)?;
@@ -374,7 +393,7 @@ async fn publish_source(
             Err(not_done) => {
                 savepoint.rollback().await.map_err(&doing)?;
                 let result = FetchResult::from(not_done);
-                for fetch in &accepted {
+                for fetch in &shown {
                     results.insert(fetch.manifest_key.clone(), result.clone());
                 }
             }
@@ -386,6 +405,10 @@ async fn publish_source(
             checks::extraction_rejects(transaction, context, source, fetch, result).await?;
         }
     }
+    checked.extend(compared.results.iter().cloned());
+    let drifts =
+        drift::record(transaction, context, source, &mut compared, &accepted, &results).await?;
+    report.drifts.extend(drifts);
     let is_published = |key: &str| results.get(key) == Some(&FetchResult::Published);
     checks::results(transaction, context, source, &checked, &is_published).await?;
     let not_published: Vec<&str> =

@@ -3,7 +3,7 @@
 //! In: the fetches the ledger calls published, read again from the raw store, in their order. Out: tables
 //! that equal what folding them gives, by the difference, in one transaction; or, when only verifying,
 //! what differs. The fold is made in a schema of its own, in batches, so readers see the old tables until
-//! the difference is there. Restatements, publishes and days are a log of what readers saw, and stay.
+//! the difference is there. Marts that are tables follow. Restatements, publishes and days are a log of what readers saw, and stay.
 //! Deliberately absent: publishing what is new in the raw store; an ordinary publish does that first.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     Context, NotDone, Progress, Purpose, ReadRows, Statement, TableCounts, Verdicts, Watch, checks,
-    difference, lock_tables, record, stage,
+    difference, drift, lock_tables, marts, record, stage,
 };
 use crate::contract;
 use crate::error::WarehouseError;
@@ -40,7 +40,7 @@ pub struct Rebuild {
     pub run_id: Uuid,
     /// Now.
     pub now: Timestamp,
-    /// The tables; all when there are none.
+    /// The tables and marts; all when there are none.
     pub tables: BTreeSet<String>,
     /// Only rows of fetches for this data date or later.
     pub from: Option<Date>,
@@ -190,7 +190,7 @@ async fn once(
         }
     }
 
-    let transaction = session.client().transaction().await.map_err(&doing)?;
+    let mut transaction = session.client().transaction().await.map_err(&doing)?;
     transaction.batch_execute(&contract::search_path(schema)).await.map_err(&doing)?;
     lock_tables(&transaction, plan, schema, sources.iter(), scratch.watch).await?;
     for (source_id, count) in &folded {
@@ -238,6 +238,18 @@ async fn once(
             tables.insert(compared.table.clone(), rebuilt);
         }
     }
+    if publish_id.is_some() && request.from.is_none() && request.to.is_none() {
+        for model in plan.models.iter().filter(|model| tables.contains_key(&model.table)) {
+            record::brought_over(&transaction, plan, model).await?;
+        }
+    }
+    match marts::rebuild(&mut transaction, scratch, schema, request, publish_id).await? {
+        Ok(marts) => {
+            changed |= marts.iter().any(|(_, rebuilt)| !rebuilt.is_equal());
+            tables.extend(marts);
+        }
+        Err(reason) => return Ok(Err(reason)),
+    }
     if let Some(publish_id) = publish_id.filter(|_| !changed) {
         record::withdraw(&transaction, publish_id).await?;
     }
@@ -273,6 +285,16 @@ async fn fold(
     let mut held_back = BTreeMap::new();
     for (ordinal, statement) in (0..).zip(batch.iter_mut()) {
         statement.ordinal = ordinal;
+        if purpose == (Purpose::Rebuild { recheck: true }) {
+            match drift::is_held_back(scratch, source, statement.fetch_id).await {
+                Ok(None) => {}
+                Ok(Some(reason)) => {
+                    held_back.insert(statement.manifest_key.clone(), reason);
+                    continue;
+                }
+                Err(not_done) => return Ok(Err(not_done.reason())),
+            }
+        }
         let mut told = Vec::new();
         let staged =
             stage::fetch(transaction, scratch, source, statement, purpose, &mut told).await?;

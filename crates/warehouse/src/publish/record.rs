@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use daymark_plan::{Model, Plan, Source, SourceId, Supersede};
+use daymark_plan::{Mart, Model, Plan, Source, SourceId, Supersede};
 use jiff::Timestamp;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{Context, FetchResult, PendingFetch, Rebuild, Statement, TableCounts};
 use crate::error::WarehouseError;
 use crate::ledger::{self, Attempt, DayOutcome};
+use crate::older;
 
 /// Opens a publish and gives its id: one more than the last, without gaps. The caller holds the lock
 /// that makes this safe.
@@ -258,6 +259,29 @@ pub(super) async fn table(
     model: &Model,
     counts: TableCounts,
 ) -> Result<(), WarehouseError> {
+    let file = (model.file.as_str(), model.file_sha256.as_str());
+    changed(transaction, publish_id, &model.table, file, Some(&source.file_sha256), counts).await
+}
+
+/// Records what changed in a mart that is a table.
+pub(super) async fn mart(
+    transaction: &Transaction<'_>,
+    publish_id: i64,
+    mart: &Mart,
+    counts: TableCounts,
+) -> Result<(), WarehouseError> {
+    let file = (mart.file.as_str(), mart.file_sha256.as_str());
+    changed(transaction, publish_id, &mart.name, file, None, counts).await
+}
+
+async fn changed(
+    transaction: &Transaction<'_>,
+    publish_id: i64,
+    table: &str,
+    (file, file_sha256): (&str, &str),
+    source_sha256: Option<&str>,
+    counts: TableCounts,
+) -> Result<(), WarehouseError> {
     transaction
         .execute(
             "insert into daymark.publish_table
@@ -266,10 +290,10 @@ pub(super) async fn table(
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             &[
                 &publish_id,
-                &model.table,
-                &model.file,
-                &model.file_sha256,
-                &source.file_sha256,
+                &table,
+                &file,
+                &file_sha256,
+                &source_sha256,
                 &counts.staged,
                 &counts.inserted,
                 &counts.updated,
@@ -279,5 +303,23 @@ pub(super) async fn table(
         )
         .await
         .map_err(WarehouseError::statement("recording what changed"))?;
+    Ok(())
+}
+
+/// Takes note that a table is what the files of now give, for all that was published so far.
+pub(super) async fn brought_over(
+    transaction: &Transaction<'_>,
+    plan: &Plan,
+    model: &Model,
+) -> Result<(), WarehouseError> {
+    transaction
+        .execute(
+            "update daymark.contract set rebuilt_code = $2,
+                    rebuilt_publish = (select coalesce(max(publish_id), 0) from daymark.fetch)
+             where table_name = $1",
+            &[&model.table, &older::code_of(plan, model)],
+        )
+        .await
+        .map_err(WarehouseError::statement("recording a rebuild"))?;
     Ok(())
 }

@@ -153,6 +153,7 @@ impl Bench {
             extracted: 0,
             rejected: said.rejected,
             rejects: Vec::new(),
+            shape: None,
         };
         self.fetches.insert(key.clone(), (fetch, said.json.to_owned()));
         key
@@ -210,6 +211,7 @@ impl Bench {
             extracted: 0,
             rejected: 0,
             rejects: Vec::new(),
+            shape: None,
         };
         self.fetches.insert(key.clone(), (fetch, json.to_owned()));
         key

@@ -1,0 +1,90 @@
+//! Days that an older version of a model or a source published.
+//!
+//! In: the plan, and the hashes of files that each publish took note of. Out: for each table how many days
+//! other files published than there are now. What a rebuild has brought over since is left out.
+//! Deliberately absent: whether their rows differ (`daymark rebuild --verify`).
+
+use daymark_plan::{Model, Plan};
+use jiff::civil::Date;
+use tokio_postgres::GenericClient;
+
+use crate::error::WarehouseError;
+
+/// What other files published of a table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct OlderDays {
+    /// The table.
+    pub table: String,
+    /// The files that changed since.
+    pub files: Vec<String>,
+    /// How many days they are.
+    pub days: i64,
+    /// The first of them.
+    pub first: Date,
+    /// The last of them.
+    pub last: Date,
+}
+
+impl std::fmt::Display for OlderDays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { table, files, days, first, last } = self;
+        let files = files.join(" and ");
+        let were = if *days == 1 { "1 day was".to_owned() } else { format!("{days} days were") };
+        let span = if first == last { first.to_string() } else { format!("{first} to {last}") };
+        write!(
+            f,
+            "{files} changed since {were} published ({span}): `daymark rebuild --model {table}` brings them over"
+        )
+    }
+}
+
+/// The hashes of the files that make a table.
+pub(crate) fn code_of(plan: &Plan, model: &Model) -> String {
+    let source = plan.source(&model.source).map_or("", |source| source.file_sha256.as_str());
+    format!("{} {source}", model.file_sha256)
+}
+
+/// The tables of which other files published days.
+pub(crate) async fn older_days(
+    client: &impl GenericClient,
+    plan: &Plan,
+) -> Result<Vec<OlderDays>, WarehouseError> {
+    let mut all = Vec::new();
+    for model in &plan.models {
+        let Some(source) = plan.source(&model.source) else { continue };
+        let row = client
+            .query_one(
+                "select count(distinct noted.data_date), min(noted.data_date), max(noted.data_date),
+                        coalesce(bool_or(said.model_sha256 <> $2), false),
+                        coalesce(bool_or(said.source_sha256 <> $3), false)
+                 from daymark.fetch as noted
+                 join daymark.publish_table as said
+                      on said.publish_id = noted.publish_id and said.table_name = $1
+                 left join daymark.contract as contract on contract.table_name = $1
+                 where noted.source_id = $4 and noted.state = 'published'
+                   and (said.model_sha256 <> $2 or said.source_sha256 <> $3)
+                   and (contract.rebuilt_code is distinct from $5
+                        or noted.publish_id > contract.rebuilt_publish)",
+                &[
+                    &model.table,
+                    &model.file_sha256,
+                    &source.file_sha256,
+                    &source.id.as_str(),
+                    &code_of(plan, model),
+                ],
+            )
+            .await
+            .map_err(WarehouseError::statement("looking for days of an older model"))?;
+        let (Some(first), Some(last)) = (row.get(1), row.get(2)) else { continue };
+        let files = [(row.get(3), &model.file), (row.get(4), &source.file)];
+        let files = files.into_iter().filter(|(changed, _)| *changed);
+        all.push(OlderDays {
+            table: model.table.clone(),
+            files: files.map(|(_, file)| file.clone()).collect(),
+            days: row.get(0),
+            first,
+            last,
+        });
+    }
+    Ok(all)
+}
