@@ -213,7 +213,7 @@ fn places_a_layout_has_not_are_refused() {
         hint: write it relative, such as `user.id`
     sources/s.toml:9: the rows of `ndjson` have no names
         hint: leave `key` out
-    sources/s.toml:10: `a[` is not a JSON path: parser error
+    sources/s.toml:10: `a[` is not a JSON path: parser error at character 2
         hint: RFC 9535, such as `$.daily` or `indicators.quote[0].close`
     ");
 }
