@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # `make -j` would start the tests before their set-up is done.
 .NOTPARALLEL:
-.PHONY: help demo test setup ui build lint unit strict-s3 browser screenshots bench-ingest clean
+.PHONY: help demo test setup ui build lint unit strict-s3 browser screenshots bench-ingest bench-publish clean
 
 CARGO ?= cargo
 BROWSER_TESTS = npm --prefix ui run test:browser
@@ -53,6 +53,9 @@ screenshots: build ## Make the README's pictures anew
 
 bench-ingest: ## Measure ingestion in a release build (CASE=one-csv for some of it)
 	scripts/with-s3.sh $(CARGO) bench --locked -p daymark-ingest --bench ingest -- $(CASE)
+
+bench-publish: ## Measure loading and publishing in a release build (CASE="load keyed embedded memory day peers")
+	scripts/with-postgres.sh $(CARGO) bench --locked -p daymark --bench publish -- $(CASE)
 
 clean: ## Remove what was built
 	$(CARGO) clean

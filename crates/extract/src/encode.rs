@@ -251,7 +251,7 @@ fn whole(text: &str, what: &str) -> Result<i64, Misfit> {
 fn double(text: &str) -> Result<f64, Misfit> {
     let number: f64 = text.parse().map_err(|_| "not a number")?;
     // As PostgreSQL's own reading of the text: a number too small to be told from zero is an error.
-    let vanished = number == 0.0 && !Decimal::parse(text).is_zero();
+    let vanished = number == 0.0 && text != "0.0" && text != "0" && !Decimal::parse(text).is_zero();
     if number.is_finite() && !vanished { Ok(number) } else { Err(out_of_range("double")) }
 }
 

@@ -71,6 +71,20 @@ impl<'b> Json<'b> {
         Elements { text: self.text, at: 1 }
     }
 
+    /// How many elements an array has.
+    pub(crate) fn count(self) -> u64 {
+        let bytes = self.text.as_bytes();
+        let inside = bytes.get(1..).unwrap_or_default();
+        let all = |wanted: u8| count_of(inside, wanted) as u64;
+        // Between scalars that are no strings every comma parts two of them.
+        let plain = all(b'"') + all(b'[') + all(b'{') == 0;
+        match next_item(bytes, 1) {
+            None => 0,
+            Some(_) if plain => all(b',') + 1,
+            Some(_) => self.elements().map(|_| 1_u64).sum(),
+        }
+    }
+
     /// The members of an object. A first pass finds the names that come twice: by their hashes,
     /// because a table of all names would take several times the room of the body.
     pub(crate) fn members(self) -> Members<'b> {
@@ -205,13 +219,39 @@ pub(crate) fn value_end(bytes: &[u8], start: usize) -> usize {
         Some(b'[' | b'{') => container_end(bytes, start),
         _ => {
             let rest = bytes.get(start + 1..).unwrap_or_default();
-            let more = rest
-                .iter()
-                .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
+            let more = rest.iter().position(|byte| CLASS[usize::from(*byte)] & ENDS_SCALAR != 0);
             more.map_or(bytes.len(), |more| start + 1 + more)
         }
     }
 }
+
+#[expect(
+    clippy::naive_bytecount,
+    reason = "the compiler counts many at once; no crate is needed for that"
+)]
+fn count_of(bytes: &[u8], wanted: u8) -> usize {
+    bytes.iter().filter(|byte| **byte == wanted).count()
+}
+
+/// What a byte may be, looked up: a body of numbers is gone through several times, byte by byte.
+const CLASS: [u8; 256] = {
+    let mut class = [0; 256];
+    let (mut at, ends) = (0, b",]} \n\r\t");
+    while at < ends.len() {
+        class[ends[at] as usize] |= ENDS_SCALAR;
+        at += 1;
+    }
+    let (mut at, structure) = (0, b"\"[]{}");
+    while at < structure.len() {
+        class[structure[at] as usize] |= IS_STRUCTURE;
+        at += 1;
+    }
+    class
+};
+/// It stands behind a number, a boolean or null.
+const ENDS_SCALAR: u8 = 1;
+/// It begins a string, or an array or object begins or ends with it.
+const IS_STRUCTURE: u8 = 2;
 
 /// The end of the string that starts at `start`, behind its closing quote.
 pub(crate) fn string_end(bytes: &[u8], start: usize) -> usize {
@@ -230,6 +270,10 @@ fn container_end(bytes: &[u8], start: usize) -> usize {
     let mut depth = 0_usize;
     let mut at = start;
     while let Some(byte) = bytes.get(at) {
+        if CLASS[usize::from(*byte)] & IS_STRUCTURE == 0 {
+            at += 1;
+            continue;
+        }
         match byte {
             b'"' => {
                 at = string_end(bytes, at);
@@ -252,6 +296,10 @@ fn container_end(bytes: &[u8], start: usize) -> usize {
 /// The first bracket that opens more than `limit` arrays and objects in one another.
 pub(crate) fn deeper_than(text: &str, limit: usize) -> Option<usize> {
     let bytes = text.as_bytes();
+    // Most bodies have fewer brackets than that in all, and bytes of one kind are counted quickly.
+    if count_of(bytes, b'[') + count_of(bytes, b'{') <= limit {
+        return None;
+    }
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -375,6 +423,17 @@ mod tests {
             ["1", "\"a,]\\\"\"", "[2,[3]]", "{\"k\":\"}\"}", "null", "true", "-0.5e+3"]
         );
         assert_eq!(Json::checked("[ ]").elements().count(), 0);
+        assert_eq!(Json::checked(text).count(), 7);
+        for (array, count) in [
+            ("[]", 0),
+            ("[ ]", 0),
+            ("[1]", 1),
+            ("[ 1,null , -2 ]", 3),
+            ("[\"a,b\",1]", 2),
+            ("[[1,2],3]", 2),
+        ] {
+            assert_eq!(Json::checked(array).count(), count, "{array}");
+        }
     }
 
     #[test]

@@ -78,6 +78,7 @@ async fn compare(
     };
     let told = |event: publish::Progress<'_>| progress.show(&RunEvent::Publish(event));
     let work = publish::rebuild(&mut session, plan, &request, &read_rows, kept, &told);
+    let work = Box::pin(work);
     let rebuilt = match open {
         Some(_) => runner.beating(run_id, None, work).await,
         None => work.await,

@@ -118,10 +118,12 @@ fn parts(run: &Run) -> String {
 
 fn took(from: Timestamp, to: Timestamp) -> String {
     let millis = to.duration_since(from).as_millis();
-    match millis {
-        ..10_000 => format!("{}.{} s", millis / 1000, (millis % 1000) / 100),
-        ..600_000 => format!("{} s", millis / 1000),
-        _ => format!("{} min", millis / 60_000),
+    if millis < 10_000 {
+        format!("{}.{} s", millis / 1000, (millis % 1000) / 100)
+    } else if millis < 600_000 {
+        format!("{} s", millis / 1000)
+    } else {
+        format!("{} min", millis / 60_000)
     }
 }
 

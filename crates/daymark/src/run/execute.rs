@@ -114,7 +114,7 @@ impl Runner {
         };
         match self.open(run_id, order, &journal).await {
             Ok(_open) => {
-                let stages = self.stages(run_id, order, &journal, &told);
+                let stages = Box::pin(self.stages(run_id, order, &journal, &told));
                 self.beating(run_id, Some(&journal), stages).await
             }
             Err(failure) => {

@@ -9,17 +9,21 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use daymark_extract::{EntityValue, RowContext};
+use daymark_extract::{CHUNK_BYTES, EntityValue, RowContext};
 use daymark_ingest::{Manifest, Page, RawStore};
 use daymark_plan::{Plan, RowsSpec, Source};
 use daymark_warehouse::publish::{RowStream, RowsError};
 use futures::future::BoxFuture;
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Chunks that may wait for PostgreSQL.
-const CHUNKS_AHEAD: usize = 4;
+/// Chunks that may wait for PostgreSQL: also those of the next fetch while the one before is looked at.
+const CHUNKS_AHEAD: usize = 16;
+
+/// A body up to this size is read as soon as it is opened. One that is larger waits until its rows are asked
+/// for: that of the fetch before it may still be in memory.
+const READ_AT_ONCE: u64 = 4 << 20;
 
 /// A fetch of more pages has them in memory: each of those that are open is a file.
 const OPEN_AT_ONCE: usize = 128;
@@ -51,14 +55,22 @@ async fn open(plan: &Plan, store: &RawStore, key: &str) -> Result<RowStream, Row
     }
     let rows = source.rows.clone();
     let entity_values = entity_values(source, &manifest);
-    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let extracting = tokio::task::spawn_blocking(move || {
-        if let Err(error) = extract(&rows, &manifest, &entity_values, pages, &sender) {
-            // Whoever reads the rows has gone if this cannot be said, and needs no answer.
-            sender.blocking_send(Err(error)).unwrap_or_default();
-        }
-    });
-    Ok(Box::pin(stream::unfold((receiver, Some(extracting)), next_chunk)))
+    let is_small = manifest.pages.iter().map(|page| page.bytes).sum::<u64>() <= READ_AT_ONCE;
+    let start = move || {
+        let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+        let extracting = tokio::task::spawn_blocking(move || {
+            if let Err(error) = extract(&rows, &manifest, &entity_values, pages, &sender) {
+                // Whoever reads the rows has gone if this cannot be said, and needs no answer.
+                sender.blocking_send(Err(error)).unwrap_or_default();
+            }
+        });
+        stream::unfold((receiver, Some(extracting)), next_chunk)
+    };
+    Ok(if is_small {
+        Box::pin(start())
+    } else {
+        Box::pin(stream::once(async move { start() }).flatten())
+    })
 }
 
 /// The values of the entity's columns: what the folder says of it now, or, of one that was taken out of
@@ -149,9 +161,10 @@ fn extract(
         } else {
             body = opened.in_utf8(page)?;
             daymark_extract::open(rows, &body, context)?
-        };
+        }
+        .unhashed();
         loop {
-            let mut chunk = BytesMut::new();
+            let mut chunk = BytesMut::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
             let more = extraction.next_chunk(&mut chunk)?;
             if !chunk.is_empty() && sender.blocking_send(Ok(chunk.freeze())).is_err() {
                 return Ok(());

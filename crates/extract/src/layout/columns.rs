@@ -149,9 +149,8 @@ impl<'b> Table<'b> {
             match value {
                 Value::Json(array) if array.kind() == Kind::Array => {
                     any = true;
-                    let elements = array.elements();
-                    lengths.push((field, elements.clone().map(|_| 1_u64).sum()));
-                    columns.push(Column::Each { elements, candidate });
+                    lengths.push((field, array.count()));
+                    columns.push(Column::Each { elements: array.elements(), candidate });
                 }
                 _ => {
                     any |= matches!(value, Value::Json(_));

@@ -66,8 +66,8 @@ fn a_test_is_read_with_its_times_and_values() {
          [[expect]]\nsql = \"\"\"\nselect 1 as a;\"\"\"\nrows = [{ a = [1, { b = true }] }]\n\
          [[expect]]\nrejects = \"bars\"\nrow_count = 0\n",
     );
-    let tests = read(folder.path()).unwrap();
-    let [test] = tests.as_slice() else { panic!("{tests:?}") };
+    let read_tests = read(folder.path()).unwrap();
+    let [test] = read_tests.as_slice() else { panic!("{read_tests:?}") };
     assert_eq!((test.name.as_str(), test.file.as_str()), ("one", "tests/one.toml"));
     let times: Vec<String> = test.given.iter().map(|given| given.fetched_at.to_string()).collect();
     // Noon in New York, the minute after, eight o'clock there, and an instant of its own.

@@ -10,11 +10,11 @@
 //! fetches, because every fetch that is newer than the oldest staged one is staged as well where it can
 //! matter (`publish::write_source`). Deliberately absent: what is told of it (`restatement`, `history`).
 
-use daymark_plan::{Model, Source, Write};
+use daymark_plan::{Column, Model, Source, Write};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
-use super::stage::{covers_table, staged_table, temporary};
+use super::stage::{are_apart, covers_table, staged_table, temporary};
 use super::{Context, NotDone, history, restatement};
 use crate::contract::extra_columns;
 use crate::error::{WarehouseError, said_of_rows};
@@ -65,7 +65,17 @@ fn not_done(error: tokio_postgres::Error, model: &Model) -> Result<NotDone, toki
     said_of_rows(error).map(|reason| NotDone::Failed(format!("{}: {reason}", model.file)))
 }
 
+/// How the staged rows stand to the published ones.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside {
+    /// The keys that are published.
+    pub(super) there: i64,
+    /// Those of them whose rows differ.
+    pub(super) differing: i64,
+}
+
 /// What is staged for a model.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Staged {
     /// The fetches.
     pub(super) fetches: usize,
@@ -73,29 +83,64 @@ pub(super) struct Staged {
     pub(super) rows: i64,
     /// The keys of those rows.
     pub(super) keys: i64,
+    /// How they stand to the published rows, where that is known.
+    pub(super) beside: Option<Beside>,
 }
 
 impl Staged {
-    /// Counts. One fetch has no key twice (`stage`), so its rows need not be looked at again.
+    /// Counts. One fetch has no key twice (`stage`), so its rows need not be looked at again; nor do those
+    /// of fetches whose keys lie apart.
     pub(super) async fn count(
         transaction: &Transaction<'_>,
         model: &Model,
         fetches: usize,
     ) -> Result<Self, WarehouseError> {
+        let doing = WarehouseError::statement("counting staged rows");
         let staged = staged_table(model);
-        let keys = match fetches {
-            1 => "count(*)".to_owned(),
-            _ => format!(
+        let mut apart = fetches == 1;
+        if !apart {
+            let look = format!("select {}", are_apart(model));
+            apart = transaction.query_one(&look, &[]).await.map_err(&doing)?.get(0);
+        }
+        let keys = if apart {
+            "count(*)".to_owned()
+        } else {
+            format!(
                 "(select count(*) from (select distinct {} from {staged}) as keys)",
                 list("", model.row_key())
-            ),
+            )
         };
         let row = transaction
             .query_one(&format!("select count(*), {keys} from {staged}"), &[])
             .await
-            .map_err(WarehouseError::statement("counting staged rows"))?;
-        Ok(Self { fetches, rows: row.get(0), keys: row.get(1) })
+            .map_err(&doing)?;
+        Ok(Self { fetches, rows: row.get(0), keys: row.get(1), beside: None })
     }
+}
+
+/// What there is to write of a table.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    inserted: i64,
+    updated: i64,
+    deleted: i64,
+    /// Of those deleted, the keys that are staged as well.
+    deleted_staged: i64,
+}
+
+/// From how many rows on PostgreSQL is told what they are like: of fewer the size of the table is enough.
+const ANALYSED_FROM: i64 = 10_000;
+
+/// Has PostgreSQL look at the staged rows: at few of them, for how many there are is what matters.
+pub(super) fn analyse(model: &Model, staged: &Staged) -> String {
+    if staged.rows < ANALYSED_FROM {
+        return String::new();
+    }
+    format!(
+        "set local default_statistics_target = 10; analyze {}; \
+         set local default_statistics_target to default; ",
+        staged_table(model)
+    )
 }
 
 /// Writes the difference of one table. The inner error is what PostgreSQL said of the rows.
@@ -108,38 +153,25 @@ pub(super) async fn write(
     reapplied: bool,
 ) -> Result<Result<TableCounts, NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("comparing staged with published rows");
-    if let Err(error) = transaction.batch_execute(&find(context, model, staged)).await {
-        return not_done(error, model).map(Err).map_err(&doing);
-    }
-    let difference = temporary("newest", model);
-    let gone = temporary("gone", model);
-    let counts = transaction
-        .query_one(
-            &format!(
-                "select count(*) filter (where _is_new), count(*) filter (where not _is_new),
-                        {} from {difference}",
-                if model.write.deletes() {
-                    format!(
-                        "(select count(*) from {gone}), (select count(*) from {gone} where _was_staged)"
-                    )
-                } else {
-                    "0::bigint, 0::bigint".to_owned()
-                },
-            ),
-            &[],
-        )
-        .await
-        .map_err(&doing)?;
-    let (inserted, updated, deleted): (i64, i64, i64) =
-        (counts.get(0), counts.get(1), counts.get(2));
-    let deleted_staged: i64 = counts.get(3);
+    let found = if model.write.deletes() {
+        find_with_gone(transaction, context, model, staged).await
+    } else {
+        find(transaction, context, model, staged).await
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return not_done(error, model).map(Err).map_err(&doing),
+    };
+    let Found { inserted, updated, deleted, deleted_staged } = found;
     if context.is_told {
-        restatement::record(transaction, context, source, model).await?;
+        restatement::record(transaction, context, source, model, updated > 0).await?;
     }
     if model.history {
         history::write(transaction, context, source, model, reapplied).await?;
     }
 
+    let difference = temporary("newest", model);
+    let gone = temporary("gone", model);
     let table = qualified(&context.schema, &model.table);
     let values: Vec<&str> = value_columns(model).collect();
     let columns = list("", values.iter().copied());
@@ -152,10 +184,19 @@ pub(super) async fn write(
     };
     let delete =
         format!("delete from {table} as published using {gone} as gone where {}", same_key("gone"));
-    let insert = format!(
-        "insert into {table} ({columns}, _publish_id)
-         select {columns}, $1 from {difference} where _is_new"
-    );
+    let new = if model.write.deletes() {
+        format!("{difference} where _is_new")
+    } else if inserted == staged.keys {
+        format!("{} as staged", newest_staged(model, staged))
+    } else {
+        format!(
+            "{} as staged where not exists (select 1 from {table} as published where {})",
+            newest_staged(model, staged),
+            same_key("staged"),
+        )
+    };
+    let insert =
+        format!("insert into {table} ({columns}, _publish_id) select {columns}, $1 from {new}");
     let set: Vec<String> =
         values.iter().map(|name| format!("{0} = newest.{0}", ident(name))).collect();
     let update = format!(
@@ -199,21 +240,86 @@ fn value_columns(model: &Model) -> impl Iterator<Item = &str> {
     own.chain(["_fetch_id", "_fetch_row"]).chain(extra)
 }
 
-/// Finds the difference: `newest_<table>` has what is to be inserted and updated, `gone_<table>` the
-/// keys to delete, each with the ordinal of the fetch that says so.
-fn find(context: &Context<'_>, model: &Model, counted: &Staged) -> String {
+/// The staged row of each key that counts, to stand behind `from`.
+fn newest_staged(model: &Model, counted: &Staged) -> String {
+    let staged = staged_table(model);
+    if counted.keys == counted.rows {
+        return staged;
+    }
+    let key = list("", model.row_key());
+    format!("(select distinct on ({key}) * from {staged} order by {key}, _ordinal desc)")
+}
+
+/// Finds the difference of a model that deletes nothing: `newest_<table>` has what is to be updated. What
+/// is new is not copied once more: it is inserted from where it is staged.
+async fn find(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    model: &Model,
+    staged: &Staged,
+) -> Result<Found, tokio_postgres::Error> {
+    let beside = format!(
+        "{} as staged join {} as published using ({})",
+        newest_staged(model, staged),
+        qualified(&context.schema, &model.table),
+        list("", model.row_key()),
+    );
+    let differs = differs(model);
+    let known = if let Some(known) = staged.beside {
+        known
+    } else {
+        transaction.batch_execute(&analyse(model, staged)).await?;
+        let count = format!("select count(*), count(*) filter (where {differs}) from {beside}");
+        let row = transaction.query_one(&count, &[]).await?;
+        Beside { there: row.get(0), differing: row.get(1) }
+    };
+    let updated = known.differing;
+    if updated > 0 {
+        let name = ident(&format!("newest_{}", model.table));
+        let columns = list("staged.", value_columns(model));
+        let make = format!(
+            "create temporary table {name} on commit drop as
+             select {columns}, staged._ordinal, false as _is_new from {beside} where {differs};
+             analyze pg_temp.{name}"
+        );
+        transaction.batch_execute(&make).await?;
+    }
+    Ok(Found { inserted: staged.keys - known.there, updated, ..Found::default() })
+}
+
+/// Finds the difference of a model that deletes: `newest_<table>` has what is to be inserted and updated,
+/// `gone_<table>` the keys to delete, each with the ordinal of the fetch that says so.
+async fn find_with_gone(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    model: &Model,
+    staged: &Staged,
+) -> Result<Found, tokio_postgres::Error> {
+    transaction.batch_execute(&make_gone(context, model, staged)).await?;
+    let (newest, gone) = (temporary("newest", model), temporary("gone", model));
+    let count = format!(
+        "select count(*) filter (where _is_new), count(*) filter (where not _is_new),
+                (select count(*) from {gone}), (select count(*) from {gone} where _was_staged)
+         from {newest}"
+    );
+    let row = transaction.query_one(&count, &[]).await?;
+    Ok(Found {
+        inserted: row.get(0),
+        updated: row.get(1),
+        deleted: row.get(2),
+        deleted_staged: row.get(3),
+    })
+}
+
+fn make_gone(context: &Context<'_>, model: &Model, counted: &Staged) -> String {
     let staged = staged_table(model);
     let table = qualified(&context.schema, &model.table);
     let key = list("", model.row_key());
-    let newest = if counted.keys == counted.rows {
-        staged.clone()
-    } else {
-        format!("(select distinct on ({key}) * from {staged} order by {key}, _ordinal desc)")
-    };
+    let newest = newest_staged(model, counted);
     let columns = list("staged.", value_columns(model));
     let newest_name = ident(&format!("newest_{}", model.table));
     // A row of the newest staged fetch is covered by none that is newer.
-    let covered = if model.write.deletes() && counted.fetches > 1 {
+    let covered = if counted.fetches > 1 {
         format!(
             "(select max(covers._ordinal) from {} as covers where covers._ordinal > staged._ordinal and {})",
             covers_table(model),
@@ -223,17 +329,14 @@ fn find(context: &Context<'_>, model: &Model, counted: &Staged) -> String {
         "null::integer".to_owned()
     };
     let found = format!(
-        "analyze {staged};
-         create temporary table {newest_name} on commit drop as
+        "{}create temporary table {newest_name} on commit drop as
          select {columns}, staged._ordinal, published._fetch_id is null as _is_new
          from {newest} as staged left join {table} as published using ({key})
          where (published._fetch_id is null or {}){}",
+        analyse(model, counted),
         differs(model),
         if covered.starts_with("null") { String::new() } else { format!(" and {covered} is null") },
     );
-    if !model.write.deletes() {
-        return format!("{found}; analyze pg_temp.{newest_name}");
-    }
     let keys = |alias: &str| list(&format!("{alias}."), model.row_key());
     let gone_name = ident(&format!("gone_{}", model.table));
     let same_key: Vec<String> =
@@ -282,15 +385,132 @@ pub(super) fn compared(model: &Model) -> impl Iterator<Item = &str> {
 /// are equal and not the same, and which of them stays must not depend on the order of publishes.
 /// This works for types without equality, such as `json`, as well. (Written as subqueries because two
 /// bare rows would be compared column by column.)
-fn differs(model: &Model) -> String {
+pub(super) fn differs(model: &Model) -> String {
     differs_between(model, "staged.", "published.")
 }
 
-/// [`differs`] between any two.
+/// [`differs`] between any two rows of one key.
 pub(super) fn differs_between(model: &Model, one: &str, other: &str) -> String {
-    let row = |side: &str| {
-        let columns = list(side, compared(model));
-        format!("(select image from (select {columns}) as image)")
-    };
-    format!("{} operator(pg_catalog.*<>) {}", row(one), row(other))
+    let mut conditions = Vec::new();
+    let mut images = Vec::new();
+    for name in compared(model) {
+        let (mine, theirs) = (format!("{one}{}", ident(name)), format!("{other}{}", ident(name)));
+        match sameness(model, name) {
+            // The rows have it in common.
+            Sameness::Equal if model.row_key().any(|part| part == name) => {}
+            Sameness::Equal => conditions.push(format!("{mine} is distinct from {theirs}")),
+            Sameness::EqualButZero => conditions.push(format!(
+                "{mine} is distinct from {theirs} or ({mine} is not null and {mine} in (0, 'NaN') \
+                 and float8send({mine}) <> float8send({theirs}))"
+            )),
+            Sameness::Image => images.push(name),
+        }
+    }
+    if !images.is_empty() {
+        let row = |side: &str| {
+            let columns = list(side, images.iter().copied());
+            format!("(select image from (select {columns}) as image)")
+        };
+        conditions.push(format!("{} operator(pg_catalog.*<>) {}", row(one), row(other)));
+    }
+    if conditions.is_empty() {
+        "false".to_owned()
+    } else {
+        format!("({})", conditions.join(" or "))
+    }
+}
+
+/// How it is told that two values are stored alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sameness {
+    /// They are when they are equal.
+    Equal,
+    /// As well, but for the two zeros and what is not a number.
+    EqualButZero,
+    /// Only their images tell. Rows of images take several times as long to compare as equal values.
+    Image,
+}
+
+fn sameness(model: &Model, name: &str) -> Sameness {
+    // Columns of our own are a date, a boolean, a text.
+    model.columns.iter().find(|column| column.name == name).map_or(Sameness::Equal, said)
+}
+
+fn said(column: &Column) -> Sameness {
+    const EQUAL: [&str; 16] = [
+        "text",
+        "varchar",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "smallint",
+        "integer",
+        "int",
+        "bigint",
+        "int2",
+        "int4",
+        "int8",
+        "boolean",
+        "bool",
+        "uuid",
+    ];
+    let definition = column.definition.trim().to_ascii_lowercase();
+    let end = definition.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(definition.len());
+    let (word, rest) = definition.split_at(end);
+    // Arrays, collations for which different texts are equal, times with a zone of their own, names that
+    // only start like those of a type.
+    let plain = !(rest.starts_with(['_', '.', '"'])
+        || rest.contains('[')
+        || ["array", "collate", "zone"].iter().any(|word| rest.contains(word)));
+    match word {
+        "timestamp" if rest.trim_start().starts_with("with") && !rest.contains('[') => {
+            Sameness::Equal
+        }
+        _ if plain && EQUAL.contains(&word) => Sameness::Equal,
+        "double" | "float8" if plain => Sameness::EqualButZero,
+        _ => Sameness::Image,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sameness_of(definition: &str) -> Sameness {
+        let column = daymark_plan::Column {
+            name: "x".to_owned(),
+            definition: definition.to_owned(),
+            comment: None,
+            line: 1,
+        };
+        said(&column)
+    }
+
+    #[test]
+    fn only_types_whose_equal_values_are_stored_alike_are_compared_as_values() {
+        for equal in ["text not null", "INT", "timestamp(3)", "timestamp with time zone", "uuid"] {
+            assert_eq!(sameness_of(equal), Sameness::Equal, "{equal}");
+        }
+        assert_eq!(sameness_of("double precision check (x > 0)"), Sameness::EqualButZero);
+        for image in [
+            "numeric(8,2)",
+            "text[]",
+            "text collate \"und-x-icu\"",
+            "time with time zone",
+            "interval",
+            "json",
+            "text_of_mine",
+            "date.range",
+            "real",
+            "double precision[]",
+            "bigint array[3]",
+            "timestamp with time zone[]",
+            "char(3)",
+            "daterange",
+            "\"text\"",
+        ] {
+            assert_eq!(sameness_of(image), Sameness::Image, "{image}");
+        }
+    }
 }

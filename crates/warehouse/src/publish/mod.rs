@@ -47,6 +47,7 @@ pub use drift::{Drift, DriftKind, FetchPath, FetchShape};
 pub(crate) use history::order_columns;
 pub(crate) use marts::not_without;
 pub use rebuild::{Rebuild, Rebuilt, rebuild};
+pub use stage::copy_rows;
 
 /// An error of whoever reads the rows, kept as it is.
 pub type RowsError = Box<dyn std::error::Error + Send + Sync>;
@@ -436,25 +437,31 @@ async fn write_source(
     mut accepted: Vec<Statement>,
 ) -> Result<Result<Written, NotDone>, WarehouseError> {
     let mut written = Written::default();
-    if let Err(not_done) = stage::create_tables(transaction, context, source).await? {
-        return Ok(Err(not_done));
-    }
+    let mut staging = match stage::create_tables(transaction, context, source).await? {
+        Ok(staging) => staging,
+        Err(not_done) => return Ok(Err(not_done)),
+    };
     accepted.sort_by_cached_key(|statement| statement.order_key(source.supersede));
     let mut newer = record::published(transaction, source, accepted.first()).await?;
     number(source, &mut accepted, &mut newer);
 
     let mut staged = Vec::new();
+    staging.expect(&accepted);
     for statement in accepted {
-        let told = &mut written.checks;
-        let purpose = Purpose::Publish;
-        let done = stage::fetch(transaction, context, source, &statement, purpose, told).await?;
+        let (purpose, staging) = (Purpose::Publish, &mut staging);
+        let done = stage::fetch(transaction, context, source, &statement, purpose, staging).await?;
         let result = done.map_or_else(FetchResult::from, |()| FetchResult::Published);
         written.fetches.insert(statement.manifest_key.clone(), result.clone());
         if result == FetchResult::Published {
             staged.push(statement);
         }
     }
-    for (failed, reason) in entities::conflicts(transaction, context, source, &staged).await? {
+    written.checks.append(&mut staging.told);
+    let mut compared = entities::conflicts(transaction, context, source, &staged).await?;
+    if !compared.failed.is_empty() {
+        compared.beside.clear();
+    }
+    for (failed, reason) in compared.failed {
         stage::remove(transaction, context, source, &[failed]).await?;
         let at = staged.iter().position(|statement| statement.ordinal == failed);
         let statement = staged.remove(at.expect("what fails is staged"));
@@ -463,14 +470,17 @@ async fn write_source(
     let Some(oldest) = staged.first() else { return Ok(Ok(written)) };
 
     newer.retain(|published| published.ordinal > oldest.ordinal);
-    let reapplied = match apply_again(transaction, context, source, &newer).await? {
+    let reapplied = match apply_again(transaction, context, source, &newer, staging).await? {
         Ok(reapplied) => reapplied,
         Err(not_done) => return Ok(Err(not_done)),
     };
     let fetches = staged.len() + if reapplied { newer.len() } else { 0 };
     for model in context.plan.models_of(&source.id) {
         (context.watch)(Progress::Writing { table: &model.table });
-        let staged = difference::Staged::count(transaction, model, fetches).await?;
+        let mut staged = difference::Staged::count(transaction, model, fetches).await?;
+        if !reapplied {
+            staged.beside = compared.beside.remove(&model.table);
+        }
         match difference::write(transaction, context, source, model, &staged, reapplied).await? {
             Ok(counts) => {
                 record::table(transaction, context.publish_id, source, model, counts).await?;
@@ -511,6 +521,7 @@ async fn apply_again(
     context: &Context<'_>,
     source: &Source,
     newer: &[Statement],
+    mut staging: stage::Staging,
 ) -> Result<Result<bool, NotDone>, WarehouseError> {
     if newer.is_empty() {
         return Ok(Ok(false));
@@ -523,10 +534,10 @@ async fn apply_again(
             Err(not_done) => return Ok(Err(not_done)),
         }
     }
+    staging.expect(newer);
     for statement in newer {
-        let purpose = Purpose::Again;
-        let told = &mut Vec::new();
-        let again = stage::fetch(transaction, context, source, statement, purpose, told).await?;
+        let (purpose, staging) = (Purpose::Again, &mut staging);
+        let again = stage::fetch(transaction, context, source, statement, purpose, staging).await?;
         if let Err(not_done) = again {
             return Ok(Err(NotDone::Postponed(format!(
                 "the fetch is older than `{}`, which had to be applied again and failed: {}",

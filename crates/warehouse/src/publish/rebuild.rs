@@ -279,9 +279,11 @@ async fn fold(
     batch: &mut [Statement],
     purpose: Purpose,
 ) -> Result<Result<BTreeMap<String, String>, String>, WarehouseError> {
-    if let Err(not_done) = stage::create_tables(transaction, scratch, source).await? {
-        return Ok(Err(not_done.reason()));
-    }
+    let mut staging = match stage::create_tables(transaction, scratch, source).await? {
+        Ok(staging) => staging,
+        Err(not_done) => return Ok(Err(not_done.reason())),
+    };
+    staging.expect(batch);
     let mut held_back = BTreeMap::new();
     for (ordinal, statement) in (0..).zip(batch.iter_mut()) {
         statement.ordinal = ordinal;
@@ -295,9 +297,9 @@ async fn fold(
                 Err(not_done) => return Ok(Err(not_done.reason())),
             }
         }
-        let mut told = Vec::new();
         let staged =
-            stage::fetch(transaction, scratch, source, statement, purpose, &mut told).await?;
+            stage::fetch(transaction, scratch, source, statement, purpose, &mut staging).await?;
+        let told = std::mem::take(&mut staging.told);
         match staged {
             Ok(()) => {}
             Err(NotDone::Quarantined(reason)) => {

@@ -12,13 +12,18 @@ use super::stage::{statements_table, temporary};
 use crate::error::WarehouseError;
 use crate::sql::{ident, list, literal, qualified};
 
-/// Records what the difference of a table changes, deletes and brings back.
+/// Records what the difference of a table changes, deletes and brings back. Whether it changes anything is
+/// known; a model that deletes has more to tell.
 pub(super) async fn record(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
     model: &Model,
+    updates: bool,
 ) -> Result<(), WarehouseError> {
+    if !updates && !model.write.deletes() {
+        return Ok(());
+    }
     let doing = WarehouseError::statement("recording restatements");
     let table = qualified(&context.schema, &model.table);
     let name = literal(&model.table);
@@ -52,7 +57,7 @@ pub(super) async fn record(
         .collect();
     let columns = "publish_id, table_name, key, kind, column_name, old_value, new_value, \
                    old_manifest, new_manifest";
-    if !values.is_empty() {
+    if updates && !values.is_empty() {
         let changed = format!(
             "insert into daymark.restatement ({columns})
              select $1, {name}, {}, 'changed', value.name, value.old, value.new,

@@ -8,11 +8,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use daymark_plan::{Model, Source, Write, one_line};
 use futures::{SinkExt, TryStreamExt};
+use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CopyInSink, Transaction};
 
 use super::checks::{self, Asked, Purpose};
-use super::{CheckResult, Context, NotDone, Progress, RowStream, Statement};
+use super::{CheckResult, Context, NotDone, Progress, RowStream, RowsError, Statement};
 use crate::contract::{create_raw, extra_columns};
 use crate::error::{Failure, WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
@@ -47,12 +48,59 @@ fn raw_table(source: &Source) -> String {
     format!("pg_temp.{}", ident(&format!("raw_{}", source.id)))
 }
 
+/// From where to where the keys of each fetch reach, and how many rows it has.
+fn extents_table(model: &Model) -> String {
+    temporary("extents", model)
+}
+
+/// What is known from one fetch to the next.
+#[derive(Default)]
+pub(super) struct Staging {
+    /// The fetches to come, the next one last.
+    keys: Vec<String>,
+    /// The rows of the next one, which are read while the one before it is staged.
+    ahead: Option<(String, JoinHandle<Result<RowStream, RowsError>>)>,
+    /// How many rows there were when the statistics of `raw_<source>` were taken.
+    analysed: Option<u64>,
+    /// Whether `raw_<source>` has the rows of a fetch before.
+    used: bool,
+    /// What the checks said.
+    pub(super) told: Vec<CheckResult>,
+}
+
+impl Staging {
+    /// Takes note of the fetches that are staged next, in their order.
+    pub(super) fn expect(&mut self, statements: &[Statement]) {
+        self.keys = statements.iter().rev().map(|said| said.manifest_key.clone()).collect();
+    }
+
+    /// The rows of a fetch; those of the one behind it are read from now on.
+    async fn rows(&mut self, context: &Context<'_>, key: &str) -> Result<RowStream, RowsError> {
+        let ahead = self.ahead.take().filter(|(opened, _)| opened == key);
+        let opened = match ahead {
+            Some((_, opening)) => match opening.await {
+                Ok(opened) => opened,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            None => (context.read_rows)(key.to_owned()).await,
+        };
+        if self.keys.last().is_some_and(|last| last == key) {
+            self.keys.pop();
+        }
+        if let Some(next) = self.keys.last() {
+            let opening = tokio::spawn((context.read_rows)(next.clone()));
+            self.ahead = Some((next.clone(), opening));
+        }
+        opened
+    }
+}
+
 /// Makes the temporary tables of a source; they go with the transaction.
 pub(super) async fn create_tables(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
-) -> Result<Result<(), NotDone>, WarehouseError> {
+) -> Result<Result<Staging, NotDone>, WarehouseError> {
     let mut statements = vec![create_raw(source)];
     statements.push(format!(
         "create temporary table {} (_ordinal integer not null, _manifest_key text collate \"C\" not null, \
@@ -72,6 +120,7 @@ pub(super) async fn create_tables(
         statements.push(format!(
             "alter table {staged} drop column _publish_id, add column _ordinal integer not null"
         ));
+        statements.push(create_extents(model));
         if model.write.deletes() {
             let bounds = match &model.write {
                 Write::Window(column) => format!(", {0} as _low, {0} as _high", ident(column)),
@@ -85,40 +134,112 @@ pub(super) async fn create_tables(
         }
     }
     match transaction.batch_execute(&statements.join(";\n")).await {
-        Ok(()) => Ok(Ok(())),
+        Ok(()) => Ok(Ok(Staging::default())),
         Err(error) => said_of_rows(error)
             .map(|reason| Err(NotDone::Failed(reason)))
             .map_err(WarehouseError::statement("making the staging tables")),
     }
 }
 
-/// Stages one fetch: its rows through the models, and past their checks, whose answers go into `told`. The
-/// inner error is why it was not staged; then nothing of it stays in staging.
+/// The columns of a key that have an order by which it is told that two fetches share no key. Of others
+/// PostgreSQL may have no `min`.
+fn ordered_key(model: &Model) -> impl Iterator<Item = &str> {
+    const ORDERED: [&str; 14] = [
+        "text",
+        "varchar",
+        "date",
+        "timestamp",
+        "timestamptz",
+        "smallint",
+        "integer",
+        "int",
+        "bigint",
+        "int2",
+        "int4",
+        "int8",
+        "numeric",
+        "double",
+    ];
+    model.key.iter().map(String::as_str).filter(|name| {
+        let column = model.columns.iter().find(|column| column.name == *name);
+        let definition = column.map_or("", |column| column.definition.trim_start());
+        let end = definition.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(definition.len());
+        let array = definition.contains('[');
+        !array && ORDERED.contains(&definition[..end].to_ascii_lowercase().as_str())
+    })
+}
+
+fn create_extents(model: &Model) -> String {
+    let bounds: Vec<String> = ordered_key(model)
+        .enumerate()
+        .map(|(at, name)| format!(", min({0}) as low_{at}, max({0}) as high_{at}", ident(name)))
+        .collect();
+    format!(
+        "create temporary table {} on commit drop as \
+         select _ordinal, 0::bigint as _rows, 0::bigint as _most{} from {} group by _ordinal \
+         with no data",
+        ident(&format!("extents_{}", model.table)),
+        bounds.concat(),
+        staged_table(model),
+    )
+}
+
+/// Whether it is plain that no two staged fetches share a key: one of its columns has values that do not
+/// overlap from fetch to fetch. Where it is not, the rows have to be looked at.
+pub(super) fn are_apart(model: &Model) -> String {
+    let extents = extents_table(model);
+    let apart: Vec<String> = ordered_key(model)
+        .enumerate()
+        .map(|(at, _)| {
+            format!(
+                "not exists (select 1 from (select low_{at} as low, max(high_{at}) over (\
+                 order by low_{at}, _ordinal rows between unbounded preceding and 1 preceding) \
+                 as before from {extents} where _rows > 0) as sorted where low <= before)"
+            )
+        })
+        .collect();
+    if apart.is_empty() { "false".to_owned() } else { format!("({})", apart.join(" or ")) }
+}
+
+/// Stages one fetch: its rows through the models, and past their checks, whose answers go into
+/// [`Staging::told`]. The inner error is why it was not staged; then nothing of it stays in staging.
 pub(super) async fn fetch(
     transaction: &mut Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
     statement: &Statement,
     purpose: Purpose,
-    told: &mut Vec<CheckResult>,
+    staging: &mut Staging,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
-    let rows = match (context.read_rows)(statement.manifest_key.clone()).await {
+    let rows = match staging.rows(context, &statement.manifest_key).await {
         Ok(rows) => rows,
         // The store may answer the next time; the rows are not at fault.
         Err(error) => return Ok(Err(NotDone::Postponed(one_line(error.as_ref())))),
     };
+    if staging.used {
+        // Outside of the savepoint, where the table was made: there PostgreSQL empties its file, inside
+        // it would make another one.
+        let empty = format!("truncate {}", raw_table(source));
+        transaction.batch_execute(&empty).await.map_err(&doing)?;
+    }
+    staging.used = true;
     let savepoint = transaction.savepoint("one_fetch").await.map_err(&doing)?;
     let mut asked = Asked::new(purpose);
-    let mut staged = stage_rows(&savepoint, context, source, statement, rows, &mut asked).await?;
+    let analysed = &mut staging.analysed;
+    let mut staged =
+        stage_rows(&savepoint, context, source, statement, (rows, analysed), &mut asked).await?;
     if staged.is_ok() {
         staged = asked.settle(context, source, statement).await;
     }
-    match &staged {
-        Ok(()) => savepoint.commit().await.map_err(&doing)?,
-        Err(_) => savepoint.rollback().await.map_err(&doing)?,
+    if staged.is_ok() {
+        savepoint.commit().await.map_err(&doing)?;
+    } else {
+        savepoint.rollback().await.map_err(&doing)?;
+        // The statistics went as well.
+        staging.analysed = None;
     }
-    told.append(&mut asked.results);
+    staging.told.append(&mut asked.results);
     Ok(staged)
 }
 
@@ -127,18 +248,23 @@ async fn stage_rows(
     context: &Context<'_>,
     source: &Source,
     statement: &Statement,
-    rows: RowStream,
+    (rows, analysed): (RowStream, &mut Option<u64>),
     asked: &mut Asked,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
     let raw = raw_table(source);
-    if let Err(reason) = copy_in(transaction, source, &raw, rows).await? {
-        return Ok(Err(NotDone::Failed(reason)));
-    }
+    let copied = match copy_rows(transaction, source, &raw, rows).await? {
+        Ok(copied) => copied,
+        Err(reason) => return Ok(Err(NotDone::Failed(reason))),
+    };
     if context.is_kept {
         checks::forget_rejects(transaction, statement.fetch_id).await?;
     }
-    transaction.batch_execute(&format!("analyze {raw}")).await.map_err(&doing)?;
+    // The fetches of a source are much alike: statistics serve all those of about the same number of rows.
+    if analysed.is_none_or(|rows| copied / 2 > rows || rows / 2 > copied) {
+        transaction.batch_execute(&format!("analyze {raw}")).await.map_err(&doing)?;
+        *analysed = Some(copied);
+    }
     for model in context.plan.models_of(&source.id) {
         (context.watch)(Progress::Staging {
             source_id: &source.id,
@@ -156,7 +282,6 @@ async fn stage_rows(
             Err(not_done) => return Ok(Err(not_done)),
         }
     }
-    transaction.batch_execute(&format!("truncate {raw}")).await.map_err(&doing)?;
     let insert =
         format!("insert into {} values ($1, $2, $3, $4, $5, $6)", statements_table(source));
     let values: [&(dyn ToSql + Sync); 6] = [
@@ -193,20 +318,21 @@ pub(super) async fn remove(
     Ok(())
 }
 
-/// Copies rows in, a chunk at a time.
-async fn copy_in(
+/// Copies rows into a table that has the columns of a source's rows, a chunk at a time, as a publish does.
+/// Gives how many there were; the inner error is what the reader, or PostgreSQL, said of them.
+pub async fn copy_rows(
     transaction: &Transaction<'_>,
     source: &Source,
-    raw: &str,
+    table: &str,
     mut rows: RowStream,
-) -> Result<Result<(), String>, WarehouseError> {
+) -> Result<Result<u64, String>, WarehouseError> {
     let doing = WarehouseError::statement("copying rows in");
     let columns = list("", source.raw_columns().map(|(name, _)| name));
-    let statement = format!("copy {raw} ({columns}) from stdin (format binary)");
+    let statement = format!("copy {table} ({columns}) from stdin (format binary)");
     let sink: CopyInSink<Bytes> = transaction.copy_in(&statement).await.map_err(&doing)?;
     futures::pin_mut!(sink);
     // The outer error is PostgreSQL's or the connection's, the inner one the reader's.
-    let copied: Result<Result<(), String>, tokio_postgres::Error> = async {
+    let copied: Result<Result<u64, String>, tokio_postgres::Error> = async {
         sink.send(Bytes::from_static(COPY_HEADER)).await?;
         loop {
             match rows.try_next().await {
@@ -219,8 +345,7 @@ async fn copy_in(
         let mut trailer = BytesMut::with_capacity(2);
         trailer.put_i16(COPY_TRAILER);
         sink.send(trailer.freeze()).await?;
-        sink.finish().await?;
-        Ok(Ok(()))
+        Ok(Ok(sink.finish().await?))
     }
     .await;
     match copied {
@@ -270,10 +395,13 @@ async fn apply_model(
             return Ok(Err(failure.to_string()));
         }
     };
-    let tail = Tail::of(transaction, &staged, blocks, statement.ordinal, inserted).await?;
-    if let Some(reason) = key_twice(transaction, model, &tail).await? {
-        return Ok(Err(reason));
-    }
+    let tail = match Tail::of(transaction, model, blocks, statement.ordinal, inserted).await? {
+        Ok(tail) => tail,
+        Err(tail) => {
+            let reason = key_twice(transaction, model, &tail).await?;
+            return Ok(Err(reason));
+        }
+    };
     Ok(Ok(tail))
 }
 
@@ -317,25 +445,42 @@ pub(super) struct Tail {
 }
 
 impl Tail {
+    /// Finds the rows and takes note of how far their keys reach. The inner error has a key twice.
     async fn of(
         transaction: &Transaction<'_>,
-        staged: &str,
+        model: &Model,
         blocks: i64,
         ordinal: i32,
         inserted: u64,
-    ) -> Result<Self, WarehouseError> {
+    ) -> Result<Result<Self, Self>, WarehouseError> {
         let doing = WarehouseError::statement("reading staged rows");
-        // The last block may have had room.
-        let block = (blocks - 1).max(0);
         let rows = i64::try_from(inserted).unwrap_or(i64::MAX);
-        let near = Self { staged: staged.to_owned(), block: Some(block), ordinal, rows };
-        let count: i64 = transaction
-            .query_one(&format!("select count(*) from {}", near.from()), &[])
-            .await
-            .map_err(&doing)?
-            .get(0);
-        // PostgreSQL may have put some of them elsewhere; then all of the table is read.
-        Ok(if count == rows { near } else { Self { block: None, ..near } })
+        // The last block may have had room.
+        let block = Some((blocks - 1).max(0));
+        let mut tail = Self { staged: staged_table(model), block, ordinal, rows };
+        let extents = extents_table(model);
+        loop {
+            let key = list("", model.key.iter().map(String::as_str));
+            let bounds: Vec<String> = ordered_key(model)
+                .map(|name| format!(", min({0}), max({0})", ident(name)))
+                .collect();
+            let look = format!(
+                "insert into {extents} select {ordinal}, coalesce(sum(_times), 0), \
+                 coalesce(max(_times), 0){} from (select {key}, count(*) as _times from {} group by {key}) \
+                 as keys returning _rows, _most",
+                bounds.concat(),
+                tail.from(),
+            );
+            let row = transaction.query_one(&look, &[]).await.map_err(&doing)?;
+            let (found, most): (i64, i64) = (row.get(0), row.get(1));
+            if found == rows || tail.block.is_none() {
+                return Ok(if most > 1 { Err(tail) } else { Ok(tail) });
+            }
+            // PostgreSQL may have put some of them elsewhere; then all of the table is read.
+            let forget = format!("delete from {extents} where _ordinal = {ordinal}");
+            transaction.batch_execute(&forget).await.map_err(&doing)?;
+            tail.block = None;
+        }
     }
 
     /// The rows, to stand behind `from`.
@@ -359,7 +504,7 @@ async fn key_twice(
     transaction: &Transaction<'_>,
     model: &Model,
     tail: &Tail,
-) -> Result<Option<String>, WarehouseError> {
+) -> Result<String, WarehouseError> {
     let key = list("", model.key.iter().map(String::as_str));
     let twice = format!(
         "select ({key})::text, count(*) from {} group by {key} having count(*) > 1 order by {key} limit 3",
@@ -369,12 +514,9 @@ async fn key_twice(
         .query(&twice, &[])
         .await
         .map_err(WarehouseError::statement("looking for a key twice"))?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
     let keys: Vec<String> = rows
         .iter()
         .map(|row| format!("{} ({} times)", row.get::<_, String>(0), row.get::<_, i64>(1)))
         .collect();
-    Ok(Some(format!("{}: the query yields a key more than once: {}", model.file, keys.join(", "))))
+    Ok(format!("{}: the query yields a key more than once: {}", model.file, keys.join(", ")))
 }

@@ -8,15 +8,37 @@ use daymark_plan::{Check, Literal, Model, Rule};
 
 use crate::sql::{ident, list, literal};
 
+/// The condition by which a row by itself offends a check; none for a check that looks at rows together.
+pub(super) fn offends(check: &Check) -> Option<String> {
+    let conditions: Vec<String> = match &check.rule {
+        Rule::NotNull(columns) => {
+            columns.iter().map(|column| format!("{} is null", ident(column))).collect()
+        }
+        Rule::AcceptedValues { column, values } => {
+            let values: Vec<String> = values.iter().map(value).collect();
+            vec![format!("{} not in ({})", ident(column), values.join(", "))]
+        }
+        Rule::Range { column, min, max } => {
+            let column = ident(column);
+            let below = min.as_ref().map(|min| format!("{column} < {}", value(min)));
+            let above = max.as_ref().map(|max| format!("{column} > {}", value(max)));
+            below.into_iter().chain(above).collect()
+        }
+        Rule::Regex { column, pattern } => {
+            vec![format!("{}::text !~ {}", ident(column), literal(pattern))]
+        }
+        _ => return None,
+    };
+    Some(conditions.join(" or "))
+}
+
 /// The SQL of a check.
 pub(super) fn sql(model: &Model, check: &Check) -> String {
+    if let Some(offends) = offends(check) {
+        return format!("select * from staged where {offends}");
+    }
     match &check.rule {
         Rule::Sql(sql) => sql.clone(),
-        Rule::NotNull(columns) => {
-            let missing: Vec<String> =
-                columns.iter().map(|column| format!("{} is null", ident(column))).collect();
-            format!("select * from staged where {}", missing.join(" or "))
-        }
         Rule::Unique(columns) => {
             let columns = list("", columns.iter().map(String::as_str));
             format!(
@@ -24,20 +46,6 @@ pub(super) fn sql(model: &Model, check: &Check) -> String {
                  select {columns} from staged group by {columns} having count(*) > 1\
                  ) as twice using ({columns})"
             )
-        }
-        Rule::AcceptedValues { column, values } => {
-            let values: Vec<String> = values.iter().map(value).collect();
-            format!("select * from staged where {} not in ({})", ident(column), values.join(", "))
-        }
-        Rule::Range { column, min, max } => {
-            let column = ident(column);
-            let below = min.as_ref().map(|min| format!("{column} < {}", value(min)));
-            let above = max.as_ref().map(|max| format!("{column} > {}", value(max)));
-            let outside: Vec<String> = below.into_iter().chain(above).collect();
-            format!("select * from staged where {}", outside.join(" or "))
-        }
-        Rule::Regex { column, pattern } => {
-            format!("select * from staged where {}::text !~ {}", ident(column), literal(pattern))
         }
         Rule::RowCount { min, max } => {
             let few = min.map(|min| format!("count(*) < {min}"));
@@ -75,6 +83,10 @@ pub(super) fn sql(model: &Model, check: &Check) -> String {
         Rule::VolumeAnomaly { publishes, deviations } => {
             volume_anomaly(model, check, *publishes, *deviations)
         }
+        Rule::NotNull(_)
+        | Rule::AcceptedValues { .. }
+        | Rule::Range { .. }
+        | Rule::Regex { .. } => unreachable!("a row offends it by itself"),
         Rule::MaxChange { column, ratio } => {
             let key = list("", model.key.iter().map(String::as_str));
             let (now, was) = (ident(column), ident(&format!("published_{column}")));

@@ -1,0 +1,210 @@
+//! How fast rows become published rows, and in how much memory: `make bench-publish`. The figures and what
+//! bounds them are in the README beside this.
+//!
+//! In: `DAYMARK_TEST_POSTGRES_URL`, a native PostgreSQL (`scripts/with-postgres.sh`); words choose cases;
+//! with `DAYMARK_BENCH_PYTHON` also a Python that has the peers. Out: a table. Raw objects come from an
+//! API of the bench's own through `daymark fetch`. Every run is a process of its own that only loads, so
+//! that its peak memory is loading's. Deliberately absent: asserting anything.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+#![expect(clippy::unwrap_used, reason = "a benchmark ends where something fails")]
+
+mod api;
+mod day;
+mod load;
+mod peers;
+// What the program itself reads rows with: it is a binary, so its modules cannot be linked to.
+#[path = "../../src/run/rows.rs"]
+mod rows;
+mod world;
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use api::Api;
+use daymark_testkit::database::Kind;
+use load::Case;
+use world::World;
+
+/// The word that makes this program a run of a case.
+const RUN: &str = "run-a-case";
+
+/// How often a case is run on the native server.
+const RUNS: usize = 5;
+/// How many pairs of (a) and (b) there are.
+const PAIRS: usize = 7;
+
+/// What a run measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) took: Duration,
+    pub(crate) peak_kib: u64,
+}
+
+impl Measured {
+    fn seconds(self) -> f64 {
+        self.took.as_secs_f64()
+    }
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    if let [run, case, folder, rest @ ..] = words.as_slice()
+        && run == RUN
+    {
+        let measured = runtime.block_on(Case::read(case).run(folder, rest));
+        println!("{} {}", measured.took.as_micros(), measured.peak_kib);
+        return;
+    }
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
+    let api = Api::start();
+    let any = ["load", "keyed", "embedded", "peers"].iter().any(|name| wanted(name));
+    if any {
+        let world = runtime.block_on(World::new(Kind::Native, &api, 300));
+        println!(
+            "300 objects x 8,760 hours x 5 variables: {} rows, {} MB of JSON",
+            world.rows,
+            world.bytes / 1_000_000
+        );
+        world.encode();
+        if wanted("load") {
+            load_cases(&world);
+        }
+        if wanted("keyed") {
+            keyed_cases(&world, RUNS);
+        }
+        if words.iter().any(|word| word == "peers") || words.is_empty() {
+            peers::all(&world);
+        }
+        if wanted("embedded") {
+            embedded_cases(&world);
+        }
+    }
+    if wanted("memory") {
+        memory_cases(&runtime, &api);
+    }
+    if wanted("day") {
+        for kind in [Kind::Native, Kind::Embedded] {
+            runtime.block_on(day::runs(kind));
+        }
+    }
+}
+
+/// (a) beside (b), in turn, and extraction alone.
+fn load_cases(world: &World) {
+    heading("native PostgreSQL");
+    let alone = many(RUNS, || run(world, Case::Extract));
+    line("extraction alone, no database", world, &alone, "");
+    let (mut ours, mut encoded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let b = run(world, Case::Encoded);
+        let a = run(world, Case::Raw);
+        ratios.push(b.seconds() / a.seconds());
+        encoded.push(b);
+        ours.push(a);
+    }
+    line("(b) COPY of encoded rows, no key", world, &encoded, "");
+    let ratio = format!("{:.2} of (b), median of {PAIRS} pairs", median_of(&ratios));
+    line("(a) raw JSON -> table, no key", world, &ours, &ratio);
+}
+
+/// (c) beside its twin, in turn, and (d) after each.
+fn keyed_cases(world: &World, runs: usize) {
+    let (mut ours, mut twins, mut again) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ratios, mut unchanged) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let twin = run(world, Case::ByHand);
+        let new = run(world, Case::PublishNew);
+        let same = run(world, Case::PublishAgain);
+        ratios.push(twin.seconds() / new.seconds());
+        unchanged.push(same.seconds() / new.seconds());
+        twins.push(twin);
+        ours.push(new);
+        again.push(same);
+    }
+    line("by hand: COPY, insert ... select", world, &twins, "");
+    let ratio = format!("{:.2} of by hand", median_of(&ratios));
+    line("(c) publish, all rows new", world, &ours, &ratio);
+    let ratio = format!("{:.2} of the time of (c)", median_of(&unchanged));
+    line("(d) publish, all rows unchanged", world, &again, &ratio);
+}
+
+/// The same once on the embedded database, which runs inside of the process that loads.
+fn embedded_cases(world: &World) {
+    heading("embedded PostgreSQL (one run each; its memory is in the process)");
+    let world = world.on_embedded();
+    let (b, a) = (run(&world, Case::Encoded), run(&world, Case::Raw));
+    line("(b) COPY of encoded rows, no key", &world, &[b], "");
+    let ratio = format!("{:.2} of (b)", b.seconds() / a.seconds());
+    line("(a) raw JSON -> table, no key", &world, &[a], &ratio);
+    keyed_cases(&world, 1);
+}
+
+/// (e): ten times the data, beside the embedded database's own memory.
+fn memory_cases(runtime: &tokio::runtime::Runtime, api: &Api) {
+    heading("memory at 3,000 objects, 26 million rows");
+    let world = runtime.block_on(World::new(Kind::Native, api, 3000));
+    world.encode();
+    let new = run(&world, Case::PublishNew);
+    line("native: (c) publish, all rows new", &world, &[new], "");
+    world.clear();
+    let world = world.on_embedded();
+    let twin = run(&world, Case::ByHand);
+    line("embedded: by hand", &world, &[twin], "");
+    let new = run(&world, Case::PublishNew);
+    let above = (i128::from(new.peak_kib) - i128::from(twin.peak_kib)) / 1024;
+    line(
+        "embedded: (c) publish, all rows new",
+        &world,
+        &[new],
+        &format!("{above} MiB above by hand"),
+    );
+}
+
+fn heading(text: &str) {
+    println!("\n{text}\n{:<42} {:>9} {:>14} {:>9}", "case", "median", "rows/s", "peak");
+}
+
+fn many(runs: usize, mut run: impl FnMut() -> Measured) -> Vec<Measured> {
+    (0..runs).map(|_| run()).collect()
+}
+
+fn median_of(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub(crate) fn line(name: &str, world: &World, all: &[Measured], more: &str) {
+    let seconds = median_of(&all.iter().map(|one| one.seconds()).collect::<Vec<_>>());
+    let peak = all.iter().map(|one| one.peak_kib).max().unwrap_or(0);
+    let rate = world.rows as f64 / seconds / 1e6;
+    println!("{name:<42} {seconds:>7.2} s {rate:>12.2} M {:>5} MiB  {more}", peak / 1024);
+}
+
+/// One run in a process of its own.
+fn run(world: &World, case: Case) -> Measured {
+    world.before(case);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .arg(RUN)
+        .arg(case.word())
+        .arg(world.folder())
+        .arg(world.encoded())
+        .env("DAYMARK_DATABASE_URL", world.database_url())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "a run failed");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (took, peak) = text.trim().split_once(' ').unwrap();
+    Measured { took: Duration::from_micros(took.parse().unwrap()), peak_kib: peak.parse().unwrap() }
+}
+
+/// The most memory this process ever had, as Linux counts it (`VmHWM`).
+pub(crate) fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
