@@ -62,6 +62,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Doctor(arguments) => commands::doctor::doctor(&arguments).await,
         Command::Infer(arguments) => commands::infer::infer(&arguments),
         Command::Schedule(cli::Schedule::Next(arguments)) => commands::schedule::next(&arguments),
+        Command::Pause(arguments) => commands::pause::pause(&arguments).await,
+        Command::Resume(arguments) => commands::pause::resume(&arguments).await,
         Command::Plan(arguments) => commands::plan::plan(&arguments).await,
     }
 }

@@ -11,8 +11,10 @@ mod days;
 pub mod doctor;
 mod embedded;
 mod error;
+pub mod fires;
 mod history;
 mod holder;
+pub mod lease;
 pub mod ledger;
 mod migrate;
 pub mod publish;
@@ -26,7 +28,9 @@ pub use daymark_plan::DayState;
 pub use days::{Day, EntityDay, SourceDays};
 pub use error::{Failure, WarehouseError};
 pub use history::{LoggedLine, Run, RunAttempt, RunDetail, RunFilter, RunStep};
-pub use reader::{LastPublish, QueryError, ReadQuery, Reader, RejectFilter, Warning};
+pub use reader::{
+    LastPublish, QueryError, ReadQuery, Reader, RejectFilter, SchedulerState, Warning,
+};
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use session::{Session, Warehouse};
 pub use why::{NoRow, Origin, Restated, WhyError};

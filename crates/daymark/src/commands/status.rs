@@ -6,7 +6,9 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::{DayState, LastPublish, Reader, SourceDays, Warehouse, Warning};
+use daymark_warehouse::{
+    DayState, LastPublish, Reader, SchedulerState, SourceDays, Warehouse, Warning,
+};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
@@ -28,11 +30,12 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
         let days = reader.days(&plan, from, to).await?;
         let warnings = reader.warnings(from, to).await?;
         let refused_marts = reader.refused_marts().await?;
-        Ok::<_, Failure>((days, reader.last_publish().await?, refused_marts, warnings))
+        let scheduler = reader.scheduler().await?;
+        Ok::<_, Failure>((days, reader.last_publish().await?, refused_marts, warnings, scheduler))
     };
     let read = read.await;
     warehouse.close().await;
-    let (sources, last_publish, refused_marts, warnings) = read?;
+    let (sources, last_publish, refused_marts, warnings, scheduler) = read?;
     let next = plan.next_fire(now);
     let unknown = plan.calendar_gaps(from, to);
     if arguments.json {
@@ -44,9 +47,16 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "marts_failed": refused_marts,
             "warnings": warnings,
             "calendars": unknown,
+            "scheduler": scheduler.leader,
+            "pauses": scheduler.pauses,
         }))?;
     } else {
-        let told = Told { refused_marts: &refused_marts, warnings: &warnings, unknown: &unknown };
+        let told = Told {
+            refused_marts: &refused_marts,
+            warnings: &warnings,
+            unknown: &unknown,
+            scheduler: &scheduler,
+        };
         output::to_stdout(&text(&plan, &sources, &told, last_publish, next, now))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -57,6 +67,7 @@ struct Told<'t> {
     refused_marts: &'t [String],
     warnings: &'t [Warning],
     unknown: &'t [String],
+    scheduler: &'t SchedulerState,
 }
 
 fn text(
@@ -128,6 +139,7 @@ fn text(
             text.push_str("nothing is published yet: `daymark run` fetches and publishes now\n");
         }
     }
+    text.push_str(&of_scheduler(plan, told.scheduler));
     if let Some(next) = next {
         let minutes = (next.as_second() - now.as_second()) / 60;
         let (hours, minutes) = (minutes / 60, minutes % 60);
@@ -135,6 +147,29 @@ fn text(
             "next run: {} (in {hours} h {minutes} min), while `daymark up` runs\n",
             local(next)
         ));
+    }
+    text
+}
+
+/// Who keeps the schedule, and what is paused, on a line each.
+fn of_scheduler(plan: &Plan, state: &SchedulerState) -> String {
+    let mut text = match &state.leader {
+        None => String::new(),
+        Some(leader) if leader.is_stopped => {
+            let since = output::exactly(plan, leader.stopped_at.unwrap_or(leader.seen_at));
+            format!(
+                "scheduler: stopped since {since}: nothing is fetched until `daymark up` runs\n"
+            )
+        }
+        Some(leader) => format!(
+            "scheduler: {} keeps the schedule since {}, last seen {}\n",
+            leader.process(),
+            output::exactly(plan, leader.since),
+            output::exactly(plan, leader.seen_at)
+        ),
+    };
+    for pause in &state.pauses {
+        text.push_str(&format!("{}\n", commands::pause::sentence(plan, pause)));
     }
     text
 }
