@@ -345,7 +345,7 @@ impl Fence {
 }
 
 /// The time to reckon with: a manual clock's, else none, which is the database's.
-fn at(clock: &Clock) -> Option<Timestamp> {
+pub(crate) fn at(clock: &Clock) -> Option<Timestamp> {
     match clock {
         Clock::System => None,
         Clock::Manual(_) => Some(clock.now()),

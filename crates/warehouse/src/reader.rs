@@ -312,8 +312,8 @@ impl Reader {
     /// Who keeps the schedule, and what is paused now.
     pub async fn scheduler(&self) -> Result<SchedulerState, WarehouseError> {
         let mut session = self.warehouse.session("reading the schedule").await?;
-        let leader = lease::leader(&mut session, None).await?;
-        let now = daymark_plan::Clock::System.now();
+        let leader = lease::leader(&mut session, lease::at(&self.clock)).await?;
+        let now = self.clock.now();
         let mut pauses = fires::pauses(&mut session).await?;
         pauses.retain(|pause| pause.is_open(now));
         Ok(SchedulerState { leader, pauses })
