@@ -28,6 +28,10 @@ const IDLE: Duration = Duration::from_millis(150);
 const LONGEST: Duration = Duration::from_secs(2);
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long without traffic a server's host is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// After how long without an answer of its host a server is cut off.
+const CUT_OFF_AFTER: Duration = Duration::from_secs(30);
 /// Sessions of one process on a server.
 const POOL_SIZE: usize = 8;
 /// Every session speaks UTC, so that nothing depends on where the server stands.
@@ -125,20 +129,25 @@ impl Warehouse {
         self.session_from(what, false).await
     }
 
-    /// A session for the schedule's own bookkeeping. On the embedded database, a process that serves it and
-    /// gives no sign of life while this one waits is ended: the database has stopped with it, and nothing
-    /// else would let anyone in. What it had committed is there, and what it had not is not, as after a crash.
-    pub async fn schedule_session(&self, lease: Duration) -> Result<Session, WarehouseError> {
-        const WHAT: &str = "keeping the schedule";
-        let Backend::Embedded { embedded, .. } = &self.backend else {
-            return self.session_from(WHAT, true).await;
-        };
-        let session = self.session_from(WHAT, true);
-        tokio::pin!(session);
+    /// A session for the schedule's own bookkeeping.
+    pub async fn schedule_session(&self) -> Result<Session, WarehouseError> {
+        self.session_from("keeping the schedule", true).await
+    }
+
+    /// Does work on the database. On the embedded one, a process that serves it and gives no sign of life while
+    /// the work goes on is ended: the database has stopped with it, and nothing else would let anyone in. What
+    /// it had committed is there, and what it had not is not, as after a crash.
+    pub async fn despite_a_stopped_host<T>(
+        &self,
+        lease: Duration,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let Backend::Embedded { embedded, .. } = &self.backend else { return work.await };
+        tokio::pin!(work);
         loop {
             let seen = embedded.sign_of_life();
             tokio::select! {
-                session = &mut session => return session,
+                done = &mut work => return done,
                 () = tokio::time::sleep(lease.max(HOST_ANSWERS_WITHIN)) => {}
             }
             if seen.is_some() && embedded.sign_of_life() == seen {
@@ -294,6 +303,8 @@ fn pool(url: &str, shown: &str, holder: &str, size: usize) -> Result<Pool, Wareh
     };
     let mut config: tokio_postgres::Config =
         url.parse().map_err(|cause| connect(Box::new(cause)))?;
+    // A server that is cut off is noticed in time to go on elsewhere.
+    config.keepalives_idle(KEEPALIVE).tcp_user_timeout(CUT_OFF_AFTER);
     config.connect_timeout(CONNECT_TIMEOUT).application_name(lease::application_name(holder));
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_config(config, NoTls, recycling);

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use daymark_ingest::Reach;
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::WarehouseError;
 use daymark_warehouse::fires::{self, Board, Claim};
 use daymark_warehouse::lease::{Candidate, Fence, Leader, Standing};
 use daymark_warehouse::ledger::RunKind;
+use daymark_warehouse::{Session, Warehouse, WarehouseError};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -112,9 +112,14 @@ impl Scheduler {
     /// Shows a sign of life and, when leading, decides what has become due and claims what is to be run now
     /// (nothing when it stops).
     pub(crate) async fn step(&mut self, stops: bool) -> Result<Step, WarehouseError> {
-        let warehouse = self.runner.warehouse().await?;
+        let (runner, lease) = (Arc::clone(&self.runner), self.plan.settings.lease);
+        let warehouse = runner.warehouse().await?;
+        warehouse.despite_a_stopped_host(lease, self.look(warehouse, stops)).await
+    }
+
+    async fn look(&mut self, warehouse: &Warehouse, stops: bool) -> Result<Step, WarehouseError> {
         let lease = self.plan.settings.lease;
-        let mut session = warehouse.schedule_session(lease).await?;
+        let mut session = warehouse.schedule_session().await?;
         let clock = self.clock.clone();
         let candidate =
             self.candidate.get_or_insert_with(|| Candidate::new(warehouse, lease, clock));
@@ -145,7 +150,7 @@ impl Scheduler {
 
     async fn lead(
         &mut self,
-        session: &mut daymark_warehouse::Session,
+        session: &mut Session,
         fence: &Fence,
         stops: bool,
     ) -> Result<Step, WarehouseError> {
@@ -227,7 +232,7 @@ impl Scheduler {
             return Ok(());
         }
         let warehouse = self.runner.warehouse().await?;
-        let mut session = warehouse.schedule_session(self.plan.settings.lease).await?;
+        let mut session = warehouse.schedule_session().await?;
         candidate.give_up(&mut session).await?;
         self.role = Role::Unknown;
         Ok(())

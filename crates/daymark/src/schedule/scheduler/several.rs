@@ -89,7 +89,7 @@ impl World {
 
 impl Scheduler {
     /// A step, after as many as find a session that a successor has ended.
-    async fn look(&mut self) -> Step {
+    async fn look_again(&mut self) -> Step {
         loop {
             match self.step(false).await {
                 Ok(step) => return step,
@@ -112,7 +112,7 @@ impl Scheduler {
     /// Does all that is due by the clock, as `daymark up` would in time.
     async fn settle(&mut self) {
         loop {
-            let step = self.look().await;
+            let step = self.look_again().await;
             if step.started.is_empty() {
                 return;
             }
@@ -133,21 +133,21 @@ impl Scheduler {
 async fn one_leads_and_the_other_takes_over_when_it_gives_no_sign_of_life() {
     let world = World::new("last", "queue").await;
     let (mut a, mut b) = (world.scheduler(), world.scheduler());
-    assert!(matches!(a.look().await.turn, Some(Turn::Leads(None))));
-    assert!(matches!(b.look().await.turn, Some(Turn::Follows(_))));
+    assert!(matches!(a.look_again().await.turn, Some(Turn::Leads(None))));
+    assert!(matches!(b.look_again().await.turn, Some(Turn::Follows(_))));
     world.pass(SignedDuration::from_secs(14));
-    assert!(b.look().await.turn.is_none() && !b.leads());
+    assert!(b.look_again().await.turn.is_none() && !b.leads());
     // A sign of life, and the lease begins anew.
-    a.look().await;
+    a.look_again().await;
     world.pass(SignedDuration::from_secs(14));
-    b.look().await;
+    b.look_again().await;
     assert!(!b.leads());
     world.pass(SignedDuration::from_secs(1));
-    assert!(matches!(b.look().await.turn, Some(Turn::Leads(Some(_)))));
-    assert!(matches!(a.look().await.turn, Some(Turn::Lost(_))));
+    assert!(matches!(b.look_again().await.turn, Some(Turn::Leads(Some(_)))));
+    assert!(matches!(a.look_again().await.turn, Some(Turn::Lost(_))));
     assert_eq!(world.count("select epoch from daymark.lease").await, 2);
     b.give_up().await.unwrap();
-    assert!(matches!(a.look().await.turn, Some(Turn::Leads(Some(_)))));
+    assert!(matches!(a.look_again().await.turn, Some(Turn::Leads(Some(_)))));
 }
 
 /// What a leader claimed and did not run is run by its successor; the leader that comes back with it is told
@@ -158,7 +158,7 @@ async fn a_run_that_was_taken_over_writes_nothing() {
     let (mut a, mut b) = (world.scheduler(), world.scheduler());
     a.settle().await;
     world.pass(SignedDuration::from_mins(750));
-    let mut held = a.look().await.started;
+    let mut held = a.look_again().await.started;
     let claimed = "select count(*) from daymark.fire where state = 'claimed'";
     assert!(held.len() == 1 && world.count(claimed).await == 1, "{held:?}");
     world.pass(SignedDuration::from_secs(20));
@@ -184,7 +184,7 @@ async fn a_publish_of_an_earlier_epoch_is_rolled_back() {
     let mut a = world.scheduler();
     a.settle().await;
     world.pass(SignedDuration::from_mins(750));
-    let held = a.look().await.started.remove(0);
+    let held = a.look_again().await.started.remove(0);
     // Just as it is about to commit, another takes over.
     world
         .client
@@ -239,7 +239,7 @@ impl Process {
             // What it writes then is what the ledger is looked at for.
             scheduler.finish(scheduled).await.ok();
         }
-        let started = scheduler.look().await.started;
+        let started = scheduler.look_again().await.started;
         if fate == 2 {
             self.hangs_with = started;
             return;
