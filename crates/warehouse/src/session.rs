@@ -284,10 +284,8 @@ impl Drop for Session {
 
 /// A name for this process that no other has: `HOST:PID:ID`, in ASCII, as PostgreSQL wants session names.
 fn holder() -> String {
-    let host = rustix::system::uname();
-    let host: String = host
-        .nodename()
-        .to_string_lossy()
+    let host: String = crate::holder::host()
+        .unwrap_or_else(|| "localhost".to_owned())
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
         .take(LONGEST_HOST)
