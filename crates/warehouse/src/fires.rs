@@ -195,8 +195,8 @@ pub async fn record(
             "insert into daymark.fire
                  (source_id, scheduled_at, starts_at, missed, reason, state, decided_at, finished_at)
              select source_id, scheduled_at, starts_at, missed, skipped,
-                    case when skipped is null then 'due' else 'skipped' end, $6,
-                    case when skipped is not null then $6 end
+                    case when skipped is null then 'due' else 'skipped' end, $6::timestamptz,
+                    case when skipped is not null then $6::timestamptz end
              from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::boolean[], $5::text[])
                   as fire (source_id, scheduled_at, starts_at, missed, skipped)
              on conflict (source_id, scheduled_at) do nothing",
