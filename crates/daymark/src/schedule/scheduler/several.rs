@@ -323,7 +323,11 @@ async fn no_fire_is_lost_or_doubled(missed: &str, overlap: &str, seed: u64) {
         let days = "select count(distinct (scheduled_at at time zone 'America/New_York')::date) from daymark.fire
                     where state <> 'skipped' and source_id = ";
         let days = world.count(&format!("{days}'{id}'")).await;
-        assert_eq!(world.count(&format!("select count(*) from t_{id}")).await, days, "seed {seed}");
+        // A source that never ran has no table yet.
+        if days > 0 {
+            let rows = world.count(&format!("select count(*) from t_{id}")).await;
+            assert_eq!(rows, days, "seed {seed}");
+        }
         let twice =
             "select count(*) from (select data_date from daymark.step where outcome = 'published'
                      and source_id = '$' and stage = 'publish' group by data_date having count(*) > 1) as twice";

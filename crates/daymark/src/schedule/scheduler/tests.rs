@@ -302,7 +302,7 @@ async fn a_publish_that_fails_as_a_whole_tells_every_source(kind: Kind) {
             format!("{} {} {}", source.source, day.state, &reason[..reason.len().min(14)])
         })
         .collect();
-    assert_eq!(told, ["bars failed not published:", "wrong failed HTTP 404"]);
+    assert_eq!(told, ["bars failed not published:", "wrong failed HTTP 404 Not F"]);
     let runs = reader.runs(RunFilter { failed: true, last: 1 }).await.unwrap();
     assert_eq!(runs[0].outcome.as_deref(), Some("failed"));
     let detail = reader.run(runs[0].id).await.unwrap().unwrap();
