@@ -33,6 +33,11 @@ impl Failure {
         one_line(self.error.as_ref())
     }
 
+    /// Whether another process took the schedule over in the middle.
+    pub(crate) fn is_lease_lost(&self) -> bool {
+        matches!(self.error.downcast_ref(), Some(WarehouseError::LeaseLost))
+    }
+
     /// Prints the failure and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let mut text = format!("error: {}\n", self.error);

@@ -67,6 +67,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Backup(arguments) => commands::backup::backup(&arguments).await,
         Command::Restore(arguments) => commands::backup::restore(&arguments).await,
         Command::Schedule(cli::Schedule::Next(arguments)) => commands::schedule::next(&arguments),
+        Command::Pause(arguments) => commands::pause::pause(&arguments).await,
+        Command::Resume(arguments) => commands::pause::resume(&arguments).await,
         Command::Plan(arguments) => commands::plan::plan(&arguments).await,
     }
 }

@@ -117,14 +117,14 @@ impl Bench {
         let key = stored.key.clone();
         let mapped = Mapped::of(&source.rows);
         let pending = vec![pending_fetch(stored, Some(&mapped))];
-        let request = publish::Request { run_id, now, pending };
+        let request = publish::Request { run_id, now, pending, fence: None };
         let (read, keep) =
             (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
         let read_rows = rows::reader(Arc::clone(&self.plan), store.clone());
         let verdicts = publish::Verdicts { read: &read, keep: &keep };
         let report =
             publish::publish(session, &self.plan, request, &read_rows, verdicts, &|_| {}).await?;
-        ledger::finish_run(session, run_id, &[], now).await?;
+        ledger::finish_run(session, run_id, &[], None, now).await?;
         for failure in &report.refused.marts {
             let message = failure.with_hint();
             let is_told = broken.iter().any(

@@ -97,6 +97,11 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// An instant in the pipeline's zone, to the second.
+pub(crate) fn exactly(plan: &daymark_plan::Plan, at: jiff::Timestamp) -> String {
+    at.to_zoned(plan.settings.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
 /// An instant on the clock of a zone, to the minute.
 pub(crate) fn local(at: jiff::Timestamp, zone: &jiff::tz::TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()

@@ -228,14 +228,16 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
     }
 }
 
-/// Reads one source's file on its own, as [`load`] reads it in `sources/`; `root` is where it looks for
-/// a file of entities.
+/// Reads one source's file on its own, as [`load`] reads it in `sources/`; `root` is the pipeline folder: a
+/// file of entities is looked for in it, and its `daymark.toml` says the zone of a schedule that names none
+/// (where there is no such file, it is UTC).
 pub fn read_source(id: &str, root: &Path, text: &str) -> Result<Source, Vec<Problem>> {
     let file = format!("sources/{id}.toml");
     let mut problems = Vec::new();
     let text = Text { file: &file, text, first_line: 1 };
-    // The pipeline's zone is not known here; it is only the default of a schedule of the source's own.
-    match source::read(id, root, "UTC", text, &mut problems) {
+    let zone = settings_of(root, &Environment::default());
+    let zone = zone.as_ref().map_or("UTC", |(_, settings)| &settings.zone_name);
+    match source::read(id, root, zone, text, &mut problems) {
         Some(source) if problems.is_empty() => Ok(source),
         _ => {
             problems.sort();
@@ -256,12 +258,7 @@ pub struct WholeParts {
 /// Reads what is whole in a folder. [`load`] says what is wrong with the rest.
 pub fn whole_parts(folder: &Path, environment: &Environment) -> WholeParts {
     let Ok(root) = folder.canonicalize() else { return WholeParts::default() };
-    let settings = read_file(&root, "daymark.toml").ok().and_then(|text| {
-        let mut problems = Vec::new();
-        let text = Text { file: "daymark.toml", text: &text, first_line: 1 };
-        let settings = settings::read(&root, text, environment, &mut problems);
-        settings.filter(|_| problems.is_empty())
-    });
+    let settings = settings_of(&root, environment);
     let zone = settings.as_ref().map_or("UTC", |(_, settings)| &settings.zone_name);
     let files = files(&root, "sources", "toml", &mut Vec::new());
     let sources = files.iter().filter_map(|file| {
@@ -271,6 +268,15 @@ pub fn whole_parts(folder: &Path, environment: &Environment) -> WholeParts {
     });
     let sources = sources.collect();
     WholeParts { settings, sources }
+}
+
+/// What `daymark.toml` says, when that file has no problem.
+fn settings_of(root: &Path, environment: &Environment) -> Option<(String, Settings)> {
+    let text = read_file(root, "daymark.toml").ok()?;
+    let mut problems = Vec::new();
+    let text = Text { file: "daymark.toml", text: &text, first_line: 1 };
+    let settings = settings::read(root, text, environment, &mut problems);
+    settings.filter(|_| problems.is_empty())
 }
 
 fn names_once(models: &[Model], marts: &[Mart], problems: &mut Vec<Problem>) {

@@ -56,7 +56,7 @@ pub use rows::{
     ColumnRef, CsvFormat, Field, FieldPlace, FieldType, GridHeader, Layout, Reading, RowsSpec,
     SYSTEM_COLUMNS,
 };
-pub use schedule::{BadExpression, Calendar, DataDateRule, DstGap, Schedule};
+pub use schedule::{BadExpression, Calendar, DataDateRule, DstGap, Missed, Overlap, Schedule};
 pub use settings::{Dashboard, DatabaseUrl, Encryption, RawUrl, S3Location, Secret, Settings};
 pub use source::{
     Auth, Body, ClientCredentials, CursorType, Entities, Entity, EntityColumn, EntityId, Expect,

@@ -3,12 +3,12 @@
 //! In: the section that holds the key. Out: a [`Schedule`]. Deliberately absent: which of the two is a source's
 //! ([`crate::Plan::schedule_of`]).
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::problem::Problem;
-use crate::schedule::{DstGap, Schedule};
+use crate::schedule::{DstGap, Missed, Overlap, Schedule};
 use crate::section::{Section, choose};
 
 /// Reads the schedule of a section, `None` when there is none or a bad one. `zone` is the default.
@@ -50,8 +50,25 @@ pub(crate) fn read(
         Some(DstGap::Skip),
         problems,
     );
+    let missed = choose(
+        &mut table,
+        "missed",
+        &[("all", Missed::All), ("last", Missed::Last), ("none", Missed::None)],
+        Some(Missed::default()),
+        problems,
+    );
+    let missed_max_age = age(&mut table, "missed_max_age", problems);
+    let overlap = choose(
+        &mut table,
+        "overlap",
+        &[("skip", Overlap::Skip), ("queue", Overlap::Queue)],
+        Some(Overlap::default()),
+        problems,
+    );
     let mut schedule = schedule?;
     (schedule.start, schedule.end) = (start, end);
+    (schedule.missed, schedule.missed_max_age) = (missed?, missed_max_age);
+    schedule.overlap = overlap?;
     schedule.flexible_window_minutes = u16::try_from(window.unwrap_or(0)).unwrap_or(0);
     schedule.dst_gap = dst_gap?;
     if !schedule.ever_fires() {
@@ -123,4 +140,58 @@ fn instant(
         ));
     }
     at
+}
+
+/// A length of time that does not depend on the calendar: `90m`, `36h`, `7d` (of 24 hours).
+fn age(table: &mut Section<'_>, key: &str, problems: &mut Vec<Problem>) -> Option<SignedDuration> {
+    let word = table.optional_string(key, problems)?;
+    let length = read_age(&word);
+    if length.is_none() {
+        let problem = table.problem(key, format!("`schedule.{key}` is `{word}`"));
+        problems.push(problem.hint(
+            "accepted: a whole number from 1 of minutes, hours or days of 24 hours, such as `90m`, `36h` or \
+             `7d`; at most ten years",
+        ));
+    }
+    length
+}
+
+fn read_age(word: &str) -> Option<SignedDuration> {
+    let count = word.strip_suffix(['m', 'h', 'd'])?;
+    let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = match word.as_bytes().last()? {
+        b'm' => 60,
+        b'h' => 3600,
+        _ => 86_400,
+    };
+    let count: i64 = count.parse().ok().filter(|_| digits)?;
+    let length = count.checked_mul(seconds)?;
+    (1..=3660 * 86_400).contains(&length).then(|| SignedDuration::from_secs(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_number_and_a_unit() {
+        assert_eq!(read_age("90m"), Some(SignedDuration::from_mins(90)));
+        assert_eq!(read_age("36h"), Some(SignedDuration::from_hours(36)));
+        assert_eq!(read_age("7d"), Some(SignedDuration::from_hours(168)));
+        for bad in [
+            "",
+            "d",
+            "0d",
+            "7",
+            "7 d",
+            "-1d",
+            "+1d",
+            "1.5h",
+            "7w",
+            "99999999999999999999d",
+            "4000d",
+        ] {
+            assert_eq!(read_age(bad), None, "{bad}");
+        }
+    }
 }

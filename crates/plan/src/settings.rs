@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -141,6 +142,10 @@ pub struct Dashboard {
     pub listen: SocketAddr,
 }
 
+/// How long leadership lasts without a sign of life, in seconds: at most so long that another process takes
+/// over within 30 seconds.
+const LEASE_SECONDS: std::ops::RangeInclusive<u32> = 2..=20;
+
 /// What `daymark.toml` says.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -158,6 +163,9 @@ pub struct Settings {
     pub schema: String,
     /// The dashboard.
     pub dashboard: Dashboard,
+    /// After how long without a sign of life of the leading `daymark up` another takes over; default 15
+    /// seconds.
+    pub lease: Duration,
     /// How fast hosts may be asked, whatever the source: `[hosts."api.example.com"]`.
     pub hosts: BTreeMap<String, Rate>,
 }
@@ -192,13 +200,16 @@ pub(crate) fn read(
     let raw = raw::read(root, &mut section, environment, problems);
     let database = read_database(root, &mut section, environment, problems);
     let dashboard = read_dashboard(&mut section, name.as_deref(), environment, problems);
+    let lease = read_lease(&mut section, environment, problems);
     let hosts = read_hosts(&mut section, problems);
     section.finish(problems);
     let (database, schema) = database?;
     let schedule = schedule?;
     let (zone_name, zone) = zone?;
     let (raw, dashboard) = (raw?, dashboard?);
-    Some((name?, Settings { zone, zone_name, schedule, raw, database, schema, dashboard, hosts }))
+    let settings =
+        Settings { zone, zone_name, schedule, raw, database, schema, dashboard, lease, hosts };
+    Some((name?, settings))
 }
 
 /// The pipeline's zone, with its name.
@@ -211,6 +222,35 @@ fn read_zone(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<(
             .push(problem.hint("accepted: an IANA zone name such as `America/New_York` or `UTC`"));
     }
     zone.map(|zone| (name, zone))
+}
+
+/// `[scheduler] lease_seconds`.
+fn read_lease(
+    section: &mut Section<'_>,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Duration {
+    const VARIABLE: &str = "DAYMARK_SCHEDULER_LEASE_SECONDS";
+    let mut table = section.optional_table("scheduler", problems);
+    let in_file = table
+        .as_mut()
+        .and_then(|table| table.optional_whole("lease_seconds", LEASE_SECONDS, problems));
+    if let Some(table) = table {
+        table.finish(problems);
+    }
+    let of_environment = environment.get(VARIABLE).and_then(|word| {
+        let seconds = word.parse().ok().filter(|seconds| LEASE_SECONDS.contains(seconds));
+        if seconds.is_none() {
+            let message = format!("it is `{word}`");
+            let (from, to) = (LEASE_SECONDS.start(), LEASE_SECONDS.end());
+            problems.push(
+                Problem::new(&format!("${VARIABLE}"), 0, message)
+                    .hint(format!("accepted: a whole number from {from} to {to}")),
+            );
+        }
+        seconds
+    });
+    Duration::from_secs(u64::from(of_environment.or(in_file).unwrap_or(15)))
 }
 
 fn read_hosts(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Rate> {

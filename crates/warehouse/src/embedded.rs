@@ -10,10 +10,11 @@ use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use oliphaunt_wasix::{DatabaseStorage, OliphauntServer, ServerListen};
 use sha2::{Digest, Sha256};
+use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -25,6 +26,10 @@ const TAKE_OVER: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
 /// After how long a wait for another process's session is told.
 const TELL_AFTER: Duration = Duration::from_secs(1);
+/// How often the host shows that it lives.
+const BEAT: Duration = Duration::from_secs(2);
+/// The socket's name, as PostgreSQL's clients expect it.
+const SOCKET: &str = ".s.PGSQL.5432";
 /// The longest path a Unix socket may have (oliphaunt-wasix refuses 100 bytes and more).
 const LONGEST_SOCKET_PATH: usize = 99;
 
@@ -122,9 +127,45 @@ impl Embedded {
         self.is_host() && !note.is_empty() && !note.starts_with(&ours)
     }
 
+    /// When the process that serves the directory last showed that it lives; none where it is this one, or
+    /// where that cannot be told.
+    pub(crate) fn sign_of_life(&self) -> Option<SystemTime> {
+        if self.is_host() {
+            return None;
+        }
+        fs::metadata(self.lock_file()).and_then(|metadata| metadata.modified()).ok()
+    }
+
+    /// Ends the process that listens on the directory's socket. The kernel says who that is, so that no other
+    /// process that has its number by chance is meant.
+    pub(crate) async fn end_host(&self) {
+        let Ok(sockets) = self.socket_directory() else { return };
+        let Ok(stream) = UnixStream::connect(sockets.join(SOCKET)).await else { return };
+        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let Some(process) = process.and_then(rustix::process::Pid::from_raw) else {
+            tracing::warn!(
+                "the process that serves the embedded database does not answer, and is not of this machine's processes: it has to be ended by hand"
+            );
+            return;
+        };
+        let number = process.as_raw_nonzero();
+        if number.get().unsigned_abs() == std::process::id() {
+            return;
+        }
+        match rustix::process::kill_process(process, rustix::process::Signal::KILL) {
+            Ok(()) => tracing::warn!(
+                "process {number} serves the embedded database and gave no sign of life: it was ended"
+            ),
+            Err(error) => tracing::warn!(
+                %error,
+                "process {number} serves the embedded database, gives no sign of life and cannot be ended"
+            ),
+        }
+    }
+
     /// Who serves the directory, when it is another process.
     pub(crate) fn host_of_others(&self) -> Option<String> {
-        let host = fs::read_to_string(self.directory.join("host.lock")).unwrap_or_default();
+        let host = fs::read_to_string(self.lock_file()).unwrap_or_default();
         (!self.is_host()).then(|| host.trim().to_owned())
     }
 
@@ -147,7 +188,7 @@ impl Embedded {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(self.directory.join("host.lock"))
+            .open(self.lock_file())
             .map_err(|cause| start(cause.into()))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -158,7 +199,7 @@ impl Embedded {
         let sockets = self.socket_directory().map_err(|cause| start(cause.into()))?;
         // We hold the lock, so a note or a socket that is there belongs to a host that died.
         self.session_ended();
-        match fs::remove_file(sockets.join(".s.PGSQL.5432")) {
+        match fs::remove_file(sockets.join(SOCKET)) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 return Err(start(cause.into()));
             }
@@ -170,6 +211,7 @@ impl Embedded {
             .start();
         match server {
             Ok(server) => {
+                show_life(&self.host, lock.try_clone().map_err(|cause| start(cause.into()))?);
                 *host = Some(Host { server: Mutex::new(server), _lock: lock });
                 Ok(())
             }
@@ -210,7 +252,7 @@ impl Embedded {
     /// path is too long for a socket.
     fn socket_directory(&self) -> io::Result<PathBuf> {
         let mut directory = self.directory.join("socket");
-        if directory.join(".s.PGSQL.5432").as_os_str().len() > LONGEST_SOCKET_PATH {
+        if directory.join(SOCKET).as_os_str().len() > LONGEST_SOCKET_PATH {
             let digest = Sha256::digest(self.directory.as_os_str().as_encoded_bytes());
             let name = u64::from_be_bytes(digest[..8].try_into().expect("a SHA-256 has 32 bytes"));
             directory = std::env::temp_dir().join(format!("daymark-{name:016x}"));
@@ -225,6 +267,10 @@ impl Embedded {
         Ok(directory)
     }
 
+    fn lock_file(&self) -> PathBuf {
+        self.directory.join("host.lock")
+    }
+
     fn session_note(&self) -> PathBuf {
         self.directory.join("session")
     }
@@ -237,13 +283,36 @@ impl Embedded {
 
     /// Which other process holds the session, or else serves the directory.
     fn other_holder(&self) -> Option<String> {
-        let serves = || fs::read_to_string(self.directory.join("host.lock")).ok();
+        let serves = || fs::read_to_string(self.lock_file()).ok();
         let holder = fs::read_to_string(self.session_note()).ok().or_else(serves)?;
         let holder = holder.trim();
         let ours = format!("process {}", std::process::id());
         (!holder.is_empty() && holder != ours && !holder.starts_with(&format!("{ours} ")))
             .then(|| holder.to_owned())
     }
+}
+
+/// Has the lock's time of change move on for as long as this process serves the directory. It is a thread of its
+/// own: a process that is merely busy must not be taken for a stopped one.
+fn show_life(host: &Arc<Mutex<Option<Host>>>, lock: File) {
+    let host = Arc::downgrade(host);
+    let serves = move || {
+        host.upgrade()
+            .is_some_and(|host| host.lock().unwrap_or_else(PoisonError::into_inner).is_some())
+    };
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(BEAT);
+            if !serves() {
+                return;
+            }
+            let now = SystemTime::from(daymark_plan::Clock::System.now());
+            if let Err(error) = lock.set_modified(now) {
+                tracing::warn!(%error, "other processes cannot see that this one serves the embedded database");
+                return;
+            }
+        }
+    });
 }
 
 /// Writes into the lock who holds it, for others' messages.

@@ -72,6 +72,9 @@ pub enum WarehouseError {
         #[source]
         cause: tokio_postgres::Error,
     },
+    /// Another process took the schedule over: what this one was doing is the other's now.
+    #[error("this process does not lead any more")]
+    LeaseLost,
     /// A write touched another number of rows than it had to.
     #[error("{doing} touched {touched} rows, not {expected}")]
     RowCount {
@@ -105,7 +108,26 @@ impl WarehouseError {
             Self::Migrate { .. } => Some(
                 "a newer daymark may have written this ledger: use that one or a newer one".to_owned(),
             ),
+            Self::LeaseLost => Some(
+                "another `daymark up` keeps the schedule now, and does what is left of this run"
+                    .to_owned(),
+            ),
             Self::Statement { .. } | Self::RowCount { .. } => None,
+        }
+    }
+
+    /// Whether it may be gone at the next try: a connection that broke, a server that starts, a lock. What is
+    /// wrong with the ledger itself stays wrong.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Start { .. } | Self::InUse { .. } | Self::LeaseLost => {
+                true
+            }
+            Self::Statement { cause, .. } => !cause.as_db_error().is_some_and(is_of_sql_or_rows),
+            Self::OtherPipeline { .. }
+            | Self::OtherSchema { .. }
+            | Self::Migrate { .. }
+            | Self::RowCount { .. } => false,
         }
     }
 

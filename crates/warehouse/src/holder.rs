@@ -43,13 +43,15 @@ pub(crate) enum Life {
     Unknown,
 }
 
+/// This machine's name, where it is known.
+pub(crate) fn host() -> Option<String> {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(host.trim().to_owned()).filter(|host| !host.is_empty())
+}
+
 /// This process, for people: its id and its machine.
 pub(crate) fn shown() -> String {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "this machine".to_owned(),
-        host => host.to_owned(),
-    };
+    let host = host().unwrap_or_else(|| "this machine".to_owned());
     format!("process {} on {host}", std::process::id())
 }
 

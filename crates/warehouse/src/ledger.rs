@@ -21,7 +21,7 @@ pub use crate::holder::OpenRun;
 pub use runs::{
     IngestOutcome, Ingested, Interrupted, LogLine, RequestAttempt, RunKind, Step, StepKey, beat,
     close_interrupted, end_ingest, fail_run, finish_run, keep_log, keep_requests, start_ingest,
-    start_run,
+    start_run, still_leads,
 };
 
 /// What an attempt on a day came to.
@@ -359,17 +359,6 @@ pub async fn last_fired(session: &mut Session) -> Result<Option<Timestamp>, Ware
         .await
         .map_err(WarehouseError::statement("reading the last fire"))?;
     Ok(row.get(0))
-}
-
-/// Marks a scheduled instant as the one to go on from: what a scheduler that starts for the first time
-/// does, because it owes nothing from before.
-pub async fn set_last_fired(session: &mut Session, at: Timestamp) -> Result<(), WarehouseError> {
-    session
-        .client()
-        .execute("update daymark.pipeline set last_fired_at = greatest(last_fired_at, $1)", &[&at])
-        .await
-        .map_err(WarehouseError::statement("marking the last fire"))?;
-    Ok(())
 }
 
 /// Why a day is left out.

@@ -14,8 +14,10 @@ pub mod doctor;
 mod embedded;
 mod error;
 pub mod expected;
+pub mod fires;
 mod history;
 mod holder;
+pub mod lease;
 pub mod ledger;
 mod migrate;
 mod older;
@@ -34,7 +36,8 @@ pub use error::{Failure, WarehouseError};
 pub use history::{LoggedLine, Run, RunAttempt, RunDetail, RunFilter, RunStep};
 pub use older::OlderDays;
 pub use reader::{
-    DriftSeen, LastPublish, QueryError, ReadQuery, Reader, RejectFilter, RejectPlace, Warning,
+    DriftSeen, LastPublish, QueryError, ReadQuery, Reader, RejectFilter, RejectPlace,
+    SchedulerState, Warning,
 };
 pub use result::{ColumnKind, NameTwice, ResultColumn, ResultTable};
 pub use scratch::Scratch;

@@ -18,6 +18,8 @@ use crate::as_of;
 use crate::contract::search_path;
 use crate::days::{self, SourceDays};
 use crate::error::{WarehouseError, db_message};
+use crate::fires::{self, Pause};
+use crate::lease::{self, Leader};
 use crate::older::{self, OlderDays};
 use crate::result::{ColumnKind, ResultColumn, ResultTable};
 use crate::session::Warehouse;
@@ -70,6 +72,15 @@ pub struct LastPublish {
 /// How far rejects have been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RejectPlace(i64);
+
+/// What is to be said of the schedule.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct SchedulerState {
+    /// Who keeps it, or kept it last; none where no process ever did.
+    pub leader: Option<Leader>,
+    /// What is paused now.
+    pub pauses: Vec<Pause>,
+}
 
 /// Which rejects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -417,6 +428,16 @@ impl Reader {
             .await
             .map_err(WarehouseError::statement("reading the newest publish"))?;
         Ok(row.map(|row| LastPublish { id: row.get(0), at: row.get(1) }))
+    }
+
+    /// Who keeps the schedule, and what is paused now.
+    pub async fn scheduler(&self) -> Result<SchedulerState, WarehouseError> {
+        let mut session = self.warehouse.session("reading the schedule").await?;
+        let leader = lease::leader(&mut session, lease::at(&self.clock)).await?;
+        let now = self.clock.now();
+        let mut pauses = fires::pauses(&mut session).await?;
+        pauses.retain(|pause| pause.is_open(now));
+        Ok(SchedulerState { leader, pauses })
     }
 
     /// The marts PostgreSQL refused, each with what it said.

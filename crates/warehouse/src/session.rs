@@ -19,6 +19,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::embedded::Embedded;
 use crate::error::WarehouseError;
+use crate::lease;
 use crate::migrate;
 
 /// How long an idle embedded session is kept for the next unit of work.
@@ -27,14 +28,27 @@ const IDLE: Duration = Duration::from_millis(150);
 const LONGEST: Duration = Duration::from_secs(2);
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long without traffic a server's host is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// After how long without an answer of its host a server is cut off.
+const CUT_OFF_AFTER: Duration = Duration::from_secs(30);
 /// Sessions of one process on a server.
 const POOL_SIZE: usize = 8;
 /// Every session speaks UTC, so that nothing depends on where the server stands.
 const SETTINGS: &str = "set time zone 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; \
                         set client_min_messages = warning; set standard_conforming_strings = on";
 
-/// On a server, a statement whose client died is given up, and its locks with it.
-const SERVER_SETTINGS: &str = "set client_connection_check_interval = '2s'";
+/// Sessions of one process on a server that are for the schedule alone: neither pages nor runs that take all
+/// others may keep a leader from showing that it lives.
+const RESERVED_SIZE: usize = 2;
+/// On a server, a statement whose client died is given up, and its locks with it; and so is a transaction
+/// whose client does nothing with it any more. It waits for a raw store longer than any retry there takes.
+const SERVER_SETTINGS: &str = "set client_connection_check_interval = '2s'; \
+                               set idle_in_transaction_session_timeout = '10min'";
+/// The longest host name that stands in a holder's.
+const LONGEST_HOST: usize = 30;
+/// How long a host of the embedded database is left to show that it lives.
+const HOST_ANSWERS_WITHIN: Duration = Duration::from_secs(6);
 
 /// The pipeline's PostgreSQL.
 #[derive(Debug, Clone)]
@@ -43,12 +57,14 @@ pub struct Warehouse {
     schema: String,
     url: String,
     pipeline: String,
+    /// Who this is among the processes that use the database.
+    holder: String,
 }
 
 #[derive(Debug, Clone)]
 enum Backend {
     Embedded { embedded: Embedded, slot: Arc<Mutex<Slot>> },
-    Server(Pool),
+    Server { pool: Pool, reserved: Pool },
 }
 
 /// The one embedded connection of this process, when it is open.
@@ -91,18 +107,23 @@ impl Warehouse {
     /// The plan's database with its curated schema, whatever its ledger is.
     pub(crate) async fn connect(plan: &Plan) -> Result<Self, WarehouseError> {
         let url = plan.settings.database.to_string();
+        let holder = holder();
         let backend = match &plan.settings.database {
             DatabaseUrl::Embedded(directory) => {
                 let directory: PathBuf = directory.clone();
                 Backend::Embedded { embedded: Embedded::new(&directory)?, slot: Arc::default() }
             }
-            DatabaseUrl::Server(secret) => Backend::Server(pool(secret.reveal(), &url)?),
+            DatabaseUrl::Server(secret) => Backend::Server {
+                pool: pool(secret.reveal(), &url, &holder, POOL_SIZE)?,
+                reserved: pool(secret.reveal(), &url, &holder, RESERVED_SIZE)?,
+            },
         };
         let warehouse = Self {
             backend,
             schema: plan.settings.schema.clone(),
             url,
             pipeline: plan.name.clone(),
+            holder,
         };
         let mut session = warehouse.session("opening").await?;
         migrate::make_schema(session.client(), &warehouse.schema).await?;
@@ -118,6 +139,37 @@ impl Warehouse {
 
     /// A session for one unit of work; `what` tells waiting processes who holds it.
     pub async fn session(&self, what: &str) -> Result<Session, WarehouseError> {
+        self.session_from(what, false).await
+    }
+
+    /// A session for the schedule's own bookkeeping.
+    pub async fn schedule_session(&self) -> Result<Session, WarehouseError> {
+        self.session_from("keeping the schedule", true).await
+    }
+
+    /// Does work on the database. On the embedded one, a process that serves it and gives no sign of life while
+    /// the work goes on is ended: the database has stopped with it, and nothing else would let anyone in. What
+    /// it had committed is there, and what it had not is not, as after a crash.
+    pub async fn despite_a_stopped_host<T>(
+        &self,
+        lease: Duration,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let Backend::Embedded { embedded, .. } = &self.backend else { return work.await };
+        tokio::pin!(work);
+        loop {
+            let seen = embedded.sign_of_life();
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(lease.max(HOST_ANSWERS_WITHIN)) => {}
+            }
+            if seen.is_some() && embedded.sign_of_life() == seen {
+                embedded.end_host().await;
+            }
+        }
+    }
+
+    async fn session_from(&self, what: &str, reserved: bool) -> Result<Session, WarehouseError> {
         let held = match &self.backend {
             Backend::Embedded { embedded, slot } => {
                 let mut guard = Arc::clone(slot).lock_owned().await;
@@ -138,7 +190,8 @@ impl Warehouse {
                     guard: Some(guard),
                 }
             }
-            Backend::Server(pool) => {
+            Backend::Server { pool, reserved: for_schedule } => {
+                let pool = if reserved { for_schedule } else { pool };
                 let object = pool.get().await.map_err(|error| WarehouseError::Connect {
                     url: self.url.clone(),
                     // The pool's own words say nothing that PostgreSQL's or the network's do not.
@@ -156,6 +209,16 @@ impl Warehouse {
     /// The schema of the curated tables.
     pub fn schema(&self) -> &str {
         &self.schema
+    }
+
+    /// Who this is among the processes that use the database: `HOST:PID:ID`.
+    pub fn holder(&self) -> &str {
+        &self.holder
+    }
+
+    /// Whether the database is the one inside the program.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.backend, Backend::Embedded { .. })
     }
 
     /// The database's URL with the password hidden.
@@ -181,7 +244,10 @@ impl Warehouse {
                     .await
                     .expect("stopping the embedded server does not panic");
             }
-            Backend::Server(pool) => pool.close(),
+            Backend::Server { pool, reserved } => {
+                pool.close();
+                reserved.close();
+            }
         }
     }
 }
@@ -229,18 +295,32 @@ impl Drop for Session {
     }
 }
 
-fn pool(url: &str, shown: &str) -> Result<Pool, WarehouseError> {
+/// A name for this process that no other has: `HOST:PID:ID`, in ASCII, as PostgreSQL wants session names.
+fn holder() -> String {
+    let host: String = crate::holder::host()
+        .unwrap_or_else(|| "localhost".to_owned())
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .take(LONGEST_HOST)
+        .collect();
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    format!("{host}:{}:{}", std::process::id(), &id[id.len() - 8..])
+}
+
+fn pool(url: &str, shown: &str, holder: &str, size: usize) -> Result<Pool, WarehouseError> {
     let connect = |cause: Box<dyn std::error::Error + Send + Sync>| WarehouseError::Connect {
         url: shown.to_owned(),
         cause,
     };
     let mut config: tokio_postgres::Config =
         url.parse().map_err(|cause| connect(Box::new(cause)))?;
-    config.connect_timeout(CONNECT_TIMEOUT).application_name("daymark");
+    // A server that is cut off is noticed in time to go on elsewhere.
+    config.keepalives_idle(KEEPALIVE).tcp_user_timeout(CUT_OFF_AFTER);
+    config.connect_timeout(CONNECT_TIMEOUT).application_name(lease::application_name(holder));
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_config(config, NoTls, recycling);
     Pool::builder(manager)
-        .max_size(POOL_SIZE)
+        .max_size(size)
         .post_create(Hook::async_fn(|client, _| {
             Box::pin(async move {
                 client.batch_execute(SETTINGS).await.map_err(HookError::Backend)?;

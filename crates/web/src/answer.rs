@@ -29,6 +29,8 @@ pub(crate) struct Frame {
     pub(crate) links: Vec<Link>,
     /// Whether the numbers are the demo's.
     pub(crate) generated: bool,
+    /// What is wrong with the schedule: that nobody keeps it, or that it is paused.
+    pub(crate) schedule: Vec<String>,
     /// The built scripts and styles.
     pub(crate) bundle: &'static Bundle,
 }
@@ -60,8 +62,31 @@ impl Frame {
             zone: plan.settings.zone.iana_name().unwrap_or("a fixed offset").to_owned(),
             links,
             generated: dashboard.generated,
+            schedule: Vec::new(),
             bundle: &BUNDLE,
         }
+    }
+
+    /// The frame of the page with this address, with what is wrong with the schedule.
+    pub(crate) async fn read(dashboard: &Dashboard, address: &str) -> Result<Self, WarehouseError> {
+        let state = dashboard.reader.scheduler().await?;
+        let zone = &dashboard.plan.settings.zone;
+        let at = |at| crate::ledger::instant(at, zone);
+        let mut schedule = Vec::new();
+        if let Some(leader) = state.leader.filter(|leader| leader.is_stopped) {
+            let since = at(leader.stopped_at.unwrap_or(leader.seen_at));
+            schedule.push(format!(
+                "Scheduler stopped since {since}. Nothing is fetched until “daymark up” runs again."
+            ));
+        }
+        for pause in state.pauses {
+            let what =
+                pause.source.map_or("The schedule".to_owned(), |id| format!("The source {id}"));
+            let until = pause.until.map_or(String::new(), |until| format!(" until {}", at(until)));
+            let why = pause.why.map_or(String::new(), |why| format!(": {why}"));
+            schedule.push(format!("{what} is paused since {}{until}{why}.", at(pause.since)));
+        }
+        Ok(Self { schedule, ..Self::of(dashboard, address) })
     }
 }
 

@@ -163,6 +163,7 @@ async fn show(dashboard: &Dashboard, pairs: &[(String, String)]) -> Result<Respo
     let runs = dashboard.reader.runs(RunFilter { failed: false, last: RUNS }).await?;
     let zone = &dashboard.plan.settings.zone;
     view.runs = runs.iter().map(|run| run_item(run, zone)).collect();
+    view.frame = Frame::read(dashboard, "/ledger").await?;
     view.refused_marts = refused_marts.iter().map(|reason| pieces(reason)).collect();
     html(&view)
 }
@@ -428,7 +429,7 @@ fn with_weekday(date: Date) -> String {
 }
 
 /// An instant in the pipeline's zone.
-fn instant(at: Timestamp, zone: &TimeZone) -> String {
+pub(crate) fn instant(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%-d %b %Y, %H:%M %Z").to_string()
 }
 

@@ -46,9 +46,13 @@ pub(crate) async fn home(State(dashboard): State<Arc<Dashboard>>, pairs: Pairs) 
     let first = pages.iter().find(|page| page.name == "overview").or(pages.first());
     let result = match first {
         Some(page) => show(&dashboard, page, &pairs).await,
-        None => html(&NoPages { frame: Frame::of(&dashboard, "/"), title: "No pages yet" }),
+        None => no_pages(&dashboard).await,
     };
     respond(&dashboard, result)
+}
+
+async fn no_pages(dashboard: &Dashboard) -> Result<Response, Refusal> {
+    html(&NoPages { frame: Frame::read(dashboard, "/").await?, title: "No pages yet" })
 }
 
 /// `GET /d/{page}`.
@@ -82,7 +86,7 @@ async fn show(
     let parts = blocks::parts(page, &results, range);
     let address = page_address(&page.name);
     html(&PageView {
-        frame: Frame::of(dashboard, &address),
+        frame: Frame::read(dashboard, &address).await?,
         title: &page.title,
         address,
         from: range.from.to_string(),

@@ -282,7 +282,7 @@ impl<'b> Bench<'b> {
             Box::pin(std::future::ready(Ok(())))
         };
         let verdicts = Verdicts { read: &read, keep: &keep };
-        let request = publish::Request { run_id, now, pending };
+        let request = publish::Request { run_id, now, pending, fence: None };
         let began = Instant::now();
         let report = publish::publish(session, &self.plan, request, &read_rows, verdicts, &|_| {})
             .await

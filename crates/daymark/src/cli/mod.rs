@@ -25,7 +25,7 @@ pub(crate) use checks::{
 pub(crate) use ledger::{Days, Runs, RunsCommand, RunsList, RunsShow};
 pub(crate) use pipeline::{Demo, Doctor, Init, Run, Status, Up, Validate};
 pub(crate) use raw::{Raw, RawCommand, RawDiff, RawLs, RawShow, RawSync, RawVerify, RawVersions};
-pub(crate) use schedule::{Schedule, ScheduleNext};
+pub(crate) use schedule::{Pause, Resume, Schedule, ScheduleNext};
 pub(crate) use sources::{Cursor, CursorCommand, CursorSet, CursorShow, Fetch, Infer, Preview};
 pub(crate) use tables::{Drift, PlanArguments, Rebuild, Restatements, Sql, Why};
 pub(crate) use tests::Test;
@@ -81,8 +81,10 @@ pub(crate) enum Command {
     Run(Run),
     /// Run the schedule and the dashboard until Ctrl-C
     ///
-    /// The schedule and the dashboard in one process. Times missed while it was stopped become one
-    /// catch-up run. Ctrl-C (or SIGTERM) stops it after the step in flight; a second Ctrl-C at once.
+    /// The schedule and the dashboard in one process. Of the times missed while it was stopped, the latest is
+    /// made up for (`missed` in `[schedule]` says otherwise). Several may run on one database: one keeps the
+    /// schedule, another takes over within 30 seconds when it dies or hangs, and all serve the dashboard.
+    /// Ctrl-C (or SIGTERM) stops it after the step in flight; a second Ctrl-C at once.
     Up(Up),
     /// Show the last days of every source and the next scheduled time
     ///
@@ -214,6 +216,15 @@ pub(crate) enum Command {
     /// Show when a schedule fires
     #[command(subcommand)]
     Schedule(Schedule),
+    /// Leave the schedule alone for a while: of one source, or of the whole pipeline
+    ///
+    /// Nothing is started by the schedule until `daymark resume`, or until the time that was given; runs that
+    /// are going finish, and `daymark run` works as ever. A running `daymark up` sees it within seconds. What
+    /// would have fired meanwhile is decided when the pause ends, by the schedule's `missed`: the latest is
+    /// made up for (`last`), or each (`all`), or none.
+    Pause(Pause),
+    /// End a pause
+    Resume(Resume),
 }
 
 /// Where the pipeline is.

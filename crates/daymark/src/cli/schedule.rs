@@ -42,3 +42,30 @@ pub(crate) struct ScheduleNext {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// The arguments of `daymark pause`.
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// The source to pause; default: the whole pipeline
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: Option<String>,
+    /// When it ends by itself: an instant such as 2027-01-04T13:00:00Z, or a date or time of the pipeline's
+    /// zone such as 2027-01-04 or 2027-01-04T08:00; default: at `daymark resume`
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Why; `daymark status` and the fires that are skipped tell it
+    #[arg(long, value_name = "REASON")]
+    pub(crate) why: Option<String>,
+}
+
+/// The arguments of `daymark resume`.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// The source to resume; default: what was paused as a whole
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: Option<String>,
+}

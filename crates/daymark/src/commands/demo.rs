@@ -154,6 +154,7 @@ async fn run_mornings(
             scheduled_at: Some(*fire),
             days,
             reach: Reach::Forward,
+            claim: None,
         };
         // A morning that fails is part of the demo; the summary tells of it.
         runner.execute(&order, &|_| {}).await?;

@@ -12,6 +12,7 @@ pub(crate) mod drift;
 pub(crate) mod fetch;
 pub(crate) mod infer;
 pub(crate) mod init;
+pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod preview;
 pub(crate) mod quarantine;

@@ -114,8 +114,13 @@ async fn release(
     }
     drop(session);
     let progress = Progress::new();
-    let order =
-        Order { kind: RunKind::Manual, scheduled_at: None, days: Vec::new(), reach: Reach::ByDay };
+    let order = Order {
+        kind: RunKind::Manual,
+        scheduled_at: None,
+        days: Vec::new(),
+        reach: Reach::ByDay,
+        claim: None,
+    };
     let report = runner.execute(&order, &|event| progress.show(&event)).await;
     progress.finish();
     let report = report?;

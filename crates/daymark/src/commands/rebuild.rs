@@ -52,6 +52,7 @@ async fn compare(
             scheduled_at: None,
             days: Vec::new(),
             reach: Reach::ByDay,
+            claim: None,
         };
         runner.execute(&order, &|event| progress.show(&event)).await?;
     }
@@ -86,7 +87,7 @@ async fn compare(
     progress.finish();
     if !arguments.verify {
         match &rebuilt {
-            Ok(Ok(_)) => ledger::finish_run(&mut session, run_id, &[], clock.now()).await?,
+            Ok(Ok(_)) => ledger::finish_run(&mut session, run_id, &[], None, clock.now()).await?,
             Ok(Err(reason)) => {
                 ledger::fail_run(&mut session, run_id, &[], reason, clock.now()).await?;
             }

@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     }
     // A day that was asked for by name is a day by itself: what is new since is not part of it.
     let reach = if days == due { Reach::Forward } else { Reach::ByDay };
-    let order = Order { kind: RunKind::Manual, scheduled_at: None, days, reach };
+    let order = Order { kind: RunKind::Manual, scheduled_at: None, days, reach, claim: None };
     let progress = Progress::new();
     let done = runner.execute(&order, &|event| progress.show(&event)).await;
     progress.finish();

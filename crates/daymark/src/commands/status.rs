@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
 use daymark_warehouse::{
-    DayState, DriftSeen, LastPublish, OlderDays, Reader, SourceDays, Warehouse, Warning,
+    DayState, DriftSeen, LastPublish, OlderDays, Reader, SchedulerState, SourceDays, Warehouse,
+    Warning,
 };
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
@@ -32,12 +33,13 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
         let refused_marts = reader.refused_marts().await?;
         let drift = reader.drift_seen(from, to).await?;
         let older = reader.older_days(&plan).await?;
-        let said = (refused_marts, warnings, drift, older);
+        let scheduler = reader.scheduler().await?;
+        let said = (refused_marts, warnings, drift, older, scheduler);
         Ok::<_, Failure>((days, reader.last_publish().await?, said))
     };
     let read = read.await;
     warehouse.close().await;
-    let (sources, last_publish, (refused_marts, warnings, drift, older)) = read?;
+    let (sources, last_publish, (refused_marts, warnings, drift, older, scheduler)) = read?;
     let next = plan.next_fire(now);
     let unknown = plan.calendar_gaps(from, to);
     if arguments.json {
@@ -51,6 +53,8 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "calendars": unknown,
             "drift": drift,
             "older": older,
+            "scheduler": scheduler.leader,
+            "pauses": scheduler.pauses,
         }))?;
     } else {
         let told = Told {
@@ -59,6 +63,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             unknown: &unknown,
             drift: &drift,
             older: &older,
+            scheduler: &scheduler,
         };
         output::to_stdout(&text(&plan, &sources, &told, last_publish, next, now))?;
     }
@@ -72,6 +77,7 @@ struct Told<'t> {
     unknown: &'t [String],
     drift: &'t [DriftSeen],
     older: &'t [OlderDays],
+    scheduler: &'t SchedulerState,
 }
 
 /// How many changes of shape are told; `daymark drift` has them all.
@@ -156,6 +162,7 @@ fn text(
             text.push_str("nothing is published yet: `daymark run` fetches and publishes now\n");
         }
     }
+    text.push_str(&of_scheduler(plan, told.scheduler));
     if let Some(next) = next {
         let minutes = (next.as_second() - now.as_second()) / 60;
         let (hours, minutes) = (minutes / 60, minutes % 60);
@@ -163,6 +170,29 @@ fn text(
             "next run: {} (in {hours} h {minutes} min), while `daymark up` runs\n",
             local(next)
         ));
+    }
+    text
+}
+
+/// Who keeps the schedule, and what is paused, on a line each.
+fn of_scheduler(plan: &Plan, state: &SchedulerState) -> String {
+    let mut text = match &state.leader {
+        None => String::new(),
+        Some(leader) if leader.is_stopped => {
+            let since = output::exactly(plan, leader.stopped_at.unwrap_or(leader.seen_at));
+            format!(
+                "scheduler: stopped since {since}: nothing is fetched until `daymark up` runs\n"
+            )
+        }
+        Some(leader) => format!(
+            "scheduler: {} keeps the schedule since {}, last seen {}\n",
+            leader.process(),
+            output::exactly(plan, leader.since),
+            output::exactly(plan, leader.seen_at)
+        ),
+    };
+    for pause in &state.pauses {
+        text.push_str(&format!("{}\n", commands::pause::sentence(plan, pause)));
     }
     text
 }

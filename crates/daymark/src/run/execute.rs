@@ -13,6 +13,7 @@ use daymark_ingest::{
     ErrorKind, FetchOrder, Ingest, IngestError, Manifest, Outcome, RawStore, Reach, StoredManifest,
 };
 use daymark_plan::{Clock, EntityId, Plan, Source, SourceId, one_line};
+use daymark_warehouse::fires::Claim;
 use daymark_warehouse::ledger::{
     self, IngestOutcome, Ingested, OpenRun, RequestAttempt, RunKind, Step, StepKey,
 };
@@ -47,6 +48,9 @@ pub(crate) struct Order {
     pub(crate) days: Vec<(SourceId, Date)>,
     /// What part of an incremental source is asked for.
     pub(crate) reach: Reach,
+    /// The fires it was claimed for, of a run that the schedule started. Without, nobody has to lead: a run
+    /// by hand stands beside the schedule, and publishes are serial anyway.
+    pub(crate) claim: Option<Claim>,
 }
 
 /// Runs a pipeline.
@@ -106,7 +110,7 @@ impl Runner {
         order: &Order,
         watch: &Watch<'_>,
     ) -> Result<RunReport, Failure> {
-        let run_id = Uuid::now_v7();
+        let run_id = order.claim.as_ref().map_or_else(Uuid::now_v7, |claim| claim.run_id);
         let journal = Journal::new(self.clock.clone());
         let told = |event: RunEvent<'_>| {
             journal.hear(&event);
@@ -117,6 +121,8 @@ impl Runner {
                 let stages = Box::pin(self.stages(run_id, order, &journal, &told));
                 self.beating(run_id, Some(&journal), stages).await
             }
+            // Whoever took over runs it: nothing of it is ours to do.
+            Err(failure) if failure.is_lease_lost() => Err(failure),
             Err(failure) => {
                 let landed = self.ingest(run_id, order, false, &told).await;
                 let kept = landed.iter().filter(|landed| landed.is_kept()).count();
@@ -142,7 +148,7 @@ impl Runner {
         let published = match self.publish(run_id, order, &mut landed, watch).await {
             Ok(published) => published,
             Err(failure) => {
-                self.fail(run_id, &landed, &failure, journal).await;
+                self.fail(run_id, order, &landed, &failure, journal).await;
                 return Err(failure);
             }
         };
@@ -215,6 +221,7 @@ impl Runner {
         journal: &Journal,
     ) -> Result<OpenRun, Failure> {
         let mut session = self.warehouse().await?.session("opening a run").await?;
+        ledger::still_leads(&mut session, order.claim.as_ref()).await?;
         let now = self.clock.now();
         for closed in ledger::close_interrupted(&mut session, now).await? {
             let words = format!("the run {} was interrupted: {}", closed.run_id, closed.reason);
@@ -285,7 +292,7 @@ impl Runner {
         let mut all: Vec<Landed> =
             already.into_iter().map(|entity| landed(entity, Fetched::PublishedAlready)).collect();
         if wanted.is_empty() {
-            self.record(run_id, &mut all, ledger_open).await;
+            self.record(run_id, order, &mut all, ledger_open).await;
             return all;
         }
         let fetched = async {
@@ -317,18 +324,19 @@ impl Runner {
                 );
             }
         }
-        self.record(run_id, &mut all, ledger_open).await;
+        self.record(run_id, order, &mut all, ledger_open).await;
         all
     }
 
     /// Tells the ledger what came of a source, as soon as it is there: a run that is killed later has told of
     /// it. What cannot be told now is told before the publish.
-    async fn record(&self, run_id: Uuid, landed: &mut [Landed], ledger_open: bool) {
+    async fn record(&self, run_id: Uuid, order: &Order, landed: &mut [Landed], ledger_open: bool) {
         if !ledger_open {
             return;
         }
         let told = async {
             let mut session = self.warehouse().await?.session("recording what was fetched").await?;
+            ledger::still_leads(&mut session, order.claim.as_ref()).await?;
             record(&mut session, run_id, landed, self.clock.now()).await
         };
         if let Err(error) = told.await {
@@ -361,6 +369,7 @@ impl Runner {
         watch: &Watch<'_>,
     ) -> Result<Published, Failure> {
         let mut session = self.warehouse().await?.session("publishing").await?;
+        ledger::still_leads(&mut session, order.claim.as_ref()).await?;
         let now = self.clock.now();
         record(&mut session, run_id, landed, now).await?;
         let mut unpublished = Vec::new();
@@ -393,7 +402,8 @@ impl Runner {
         let pending = manifests
             .map(|stored| pending_fetch(stored.clone(), mapped.get(&stored.manifest.source)))
             .collect();
-        let request = publish::Request { run_id, now, pending };
+        let fence = order.claim.as_ref().map(|claim| claim.fence.clone());
+        let request = publish::Request { run_id, now, pending, fence };
         let (read, keep) =
             (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
         let read_rows = rows::reader(Arc::clone(&self.plan), store);
@@ -432,12 +442,20 @@ impl Runner {
     }
 
     /// Tells the days of a run whose publish failed as a whole. The next run publishes what is kept.
-    async fn fail(&self, run_id: Uuid, landed: &[Landed], failure: &Failure, journal: &Journal) {
+    async fn fail(
+        &self,
+        run_id: Uuid,
+        order: &Order,
+        landed: &[Landed],
+        failure: &Failure,
+        journal: &Journal,
+    ) {
         let reason = format!("not published: {}", failure.one_line());
         journal.say("error", None, &reason);
         journal.close();
         let told = async {
             let mut session = self.warehouse().await?.session("recording a failure").await?;
+            ledger::still_leads(&mut session, order.claim.as_ref()).await?;
             let now = self.clock.now();
             let mut steps = Vec::new();
             for landed in landed {
@@ -465,9 +483,13 @@ impl Runner {
             save(&mut session, run_id, Some(journal)).await?;
             ledger::fail_run(&mut session, run_id, &steps, &failure.one_line(), now).await
         };
-        if let Err(error) = told.await {
+        match told.await {
+            // A run that was taken over has not failed.
+            Ok(()) | Err(WarehouseError::LeaseLost) => {}
             // The database that failed the publish is likely away altogether.
-            tracing::warn!("the failure is not in the ledger: {}", one_line(&error));
+            Err(error) => {
+                tracing::warn!("the failure is not in the ledger: {}", one_line(&error));
+            }
         }
     }
 
@@ -506,8 +528,10 @@ impl Runner {
         report.scheduled_at = order.scheduled_at;
         let steps: Vec<Step> = steps.into_values().collect();
         let mut session = self.warehouse().await?.session("closing a run").await?;
+        let (claim, now) = (order.claim.as_ref(), self.clock.now());
+        ledger::still_leads(&mut session, claim).await?;
         save(&mut session, run_id, Some(journal)).await?;
-        ledger::finish_run(&mut session, run_id, &steps, self.clock.now()).await?;
+        ledger::finish_run(&mut session, run_id, &steps, claim, now).await?;
         Ok(report)
     }
 }

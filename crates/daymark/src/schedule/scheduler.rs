@@ -1,96 +1,245 @@
-//! The scheduler: acts on fires as their time comes, one look at a time.
+//! Keeping the schedule: who leads, which fires are due, and their runs.
 //!
-//! In: a plan, a runner, a clock. Out: runs, and how long nothing will be due. What was missed while nothing ran
-//! becomes one catch-up run. Nothing here sleeps, so that a test can set the clock and take a turn. Deliberately
-//! absent: leadership between several processes (a later issue), printing.
+//! In: a plan, a runner and a clock. Out: [`Scheduler::step`], one look at the clock and the ledger, and the
+//! runs it starts ([`Scheduler::run`]). Nothing here sleeps and nothing is kept in memory that a successor would
+//! need: what is due, claimed and done stands in the ledger. Deliberately absent: what is to become of a fire
+//! (`decide`), the lease itself (`daymark_warehouse::lease`), and waiting (`commands::up`).
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daymark_ingest::Reach;
 use daymark_plan::{Clock, Plan};
-use daymark_warehouse::ledger::{self, RunKind};
-use jiff::Timestamp;
+use daymark_warehouse::fires::{self, Board, Claim};
+use daymark_warehouse::lease::{Candidate, Fence, Leader, Standing};
+use daymark_warehouse::ledger::RunKind;
+use daymark_warehouse::{Session, Warehouse, WarehouseError};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
-use super::missed::{Missed, missed};
+use super::decide::{self, Group};
 use crate::failure::Failure;
 use crate::run::{Order, Progress, RunReport, Runner};
 
-/// How long after a run that failed as a whole it is tried again; twice as long each time.
-const FIRST_AGAIN: Duration = Duration::from_mins(1);
+/// How long after a run that failed as a whole its fires are tried again; twice as long each time.
+const FIRST_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 /// The longest of these waits.
-const LAST_AGAIN: Duration = Duration::from_mins(30);
-/// How long is waited when the schedule never fires again.
-const NEVER: Duration = Duration::from_hours(1);
+const LAST_AGAIN: SignedDuration = SignedDuration::from_mins(30);
+/// The most runs at once: each holds a session of the database while it publishes.
+const MOST_RUNS: usize = 4;
 
-/// Keeps the schedule of a plan.
+/// One of the processes that keep the schedule of a pipeline.
 #[derive(Debug)]
-pub(crate) struct Scheduler<'s> {
-    plan: &'s Plan,
-    runner: &'s Runner,
-    clock: &'s Clock,
-    /// The last fire that was acted on.
-    last: Timestamp,
-    /// Fires from before it are caught up.
-    started: Timestamp,
-    /// How long is waited after a run that failed as a whole.
-    again: Option<Duration>,
+pub(crate) struct Scheduler {
+    plan: Arc<Plan>,
+    runner: Arc<Runner>,
+    clock: Clock,
+    candidate: Option<Candidate>,
+    role: Role,
+    /// The runs of this process that have not ended.
+    running: BTreeSet<Uuid>,
+    next_fire: Option<Timestamp>,
 }
 
-impl<'s> Scheduler<'s> {
-    /// Goes on from the last fire that was acted on; a pipeline that never ran owes nothing from before.
-    pub(crate) async fn open(
-        plan: &'s Plan,
-        runner: &'s Runner,
-        clock: &'s Clock,
-    ) -> Result<Self, Failure> {
-        let started = clock.now();
-        let mut session = runner.warehouse().await?.session("reading the schedule").await?;
-        let last = match ledger::last_fired(&mut session).await? {
-            Some(last) => last,
-            None => {
-                ledger::set_last_fired(&mut session, started).await?;
-                started
-            }
-        };
-        Ok(Self { plan, runner, clock, last, started, again: None })
+/// What this process is at the moment.
+#[derive(Debug, Clone)]
+enum Role {
+    Unknown,
+    Leads,
+    Follows(Leader),
+}
+
+/// What a step found.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    /// Whether the role changed, and how.
+    pub(crate) turn: Option<Turn>,
+    /// What is to be run now.
+    pub(crate) started: Vec<Scheduled>,
+    /// When there is something to do next.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// A change of roles.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// This process leads now, after the one that led before, if there was any.
+    Leads(Option<Leader>),
+    /// Another leads.
+    Follows(Leader),
+    /// Another took over from this one: its runs are the other's.
+    Lost(Leader),
+}
+
+/// A run that was claimed.
+#[derive(Debug)]
+pub(crate) struct Scheduled {
+    group: Group,
+    claim: Claim,
+}
+
+/// A run that ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    run_id: Uuid,
+    /// What came of it. When it failed as a whole, what was fetched is kept and its fires are tried again.
+    pub(crate) result: Result<RunReport, Failure>,
+}
+
+impl Scheduler {
+    /// A process that is ready to lead. Nothing is opened yet.
+    pub(crate) fn new(plan: Arc<Plan>, runner: Arc<Runner>, clock: Clock) -> Self {
+        let (role, running) = (Role::Unknown, BTreeSet::new());
+        Self { plan, runner, clock, candidate: None, role, running, next_fire: None }
     }
 
-    /// Acts on the first fire that is due, if one is, and gives the report of its run. A run that failed as a
-    /// whole is told, and is due again.
-    pub(crate) async fn turn(&mut self) -> Option<RunReport> {
-        let now = self.clock.now();
-        let due = missed(self.plan, self.last, now).filter(|missed| missed.starts <= now);
-        let Missed { fire, sources, .. } = due?;
-        let days = self.runner.days_at(fire, sources);
-        let kind = if fire < self.started { RunKind::CatchUp } else { RunKind::Scheduled };
-        let order = Order { kind, scheduled_at: Some(fire), days, reach: Reach::Forward };
-        let progress = Progress::Lines;
-        match self.runner.execute(&order, &|event| progress.show(&event)).await {
-            Ok(report) => {
-                (self.last, self.again) = (fire, None);
-                Some(report)
+    /// How often a process shows that it lives: twice may fail.
+    pub(crate) fn beat(&self) -> Duration {
+        self.plan.settings.lease / 3
+    }
+
+    /// Whether this process leads, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        matches!(self.role, Role::Leads)
+    }
+
+    /// The next scheduled instant, as of the last step.
+    pub(crate) fn next_fire(&self) -> Option<Timestamp> {
+        self.next_fire
+    }
+
+    /// Shows a sign of life and, when leading, decides what has become due and claims what is to be run now
+    /// (nothing when it stops).
+    pub(crate) async fn step(&mut self, stops: bool) -> Result<Step, WarehouseError> {
+        let (runner, lease) = (Arc::clone(&self.runner), self.plan.settings.lease);
+        let warehouse = runner.warehouse().await?;
+        warehouse.despite_a_stopped_host(lease, self.look(warehouse, stops)).await
+    }
+
+    async fn look(&mut self, warehouse: &Warehouse, stops: bool) -> Result<Step, WarehouseError> {
+        let lease = self.plan.settings.lease;
+        let mut session = warehouse.schedule_session().await?;
+        let clock = self.clock.clone();
+        let candidate =
+            self.candidate.get_or_insert_with(|| Candidate::new(warehouse, lease, clock));
+        let next_fire = self.next_fire.or_else(|| self.plan.next_fire(self.clock.now()));
+        match candidate.hold(&mut session, next_fire).await? {
+            Standing::Follows { leader, lost } => {
+                self.running.clear();
+                self.next_fire = leader.next_fire_at;
+                let turn = match &self.role {
+                    Role::Follows(before) if before.epoch == leader.epoch => None,
+                    _ if lost => Some(Turn::Lost(leader.clone())),
+                    _ => Some(Turn::Follows(leader.clone())),
+                };
+                self.role = Role::Follows(leader);
+                Ok(Step { turn, ..Step::default() })
             }
-            // The run as a whole failed: likely the database is away. What was fetched is kept.
-            Err(failure) => {
-                failure.report();
-                let wait = self.again.map_or(FIRST_AGAIN, |wait| (wait * 2).min(LAST_AGAIN));
-                self.again = Some(wait);
-                None
+            Standing::Leads { fence, from } => {
+                let led = matches!(std::mem::replace(&mut self.role, Role::Leads), Role::Leads);
+                let turn = if led && from.is_none() { None } else { Some(Turn::Leads(from)) };
+                if turn.is_some() {
+                    self.running.clear();
+                }
+                let step = self.lead(&mut session, &fence, stops).await?;
+                Ok(Step { turn, ..step })
             }
         }
     }
 
-    /// How long nothing is to be done.
-    pub(crate) fn wait(&self) -> Duration {
-        let next = || {
-            let now = self.clock.now();
-            let due = missed(self.plan, self.last, now).map(|missed| missed.starts);
-            let next = due.or_else(|| self.plan.next_fire(self.last))?;
-            Some(Duration::try_from(now.duration_until(next)).unwrap_or_default())
-        };
-        self.again.or_else(next).unwrap_or(NEVER)
+    async fn lead(
+        &mut self,
+        session: &mut Session,
+        fence: &Fence,
+        stops: bool,
+    ) -> Result<Step, WarehouseError> {
+        let mut board = fires::board(session).await?;
+        let now = self.clock.now();
+        let again = self.given_up(&mut board, fence, now);
+        let mut decisions = decide::decide(&self.plan, &board, now);
+        decisions.again = again;
+        if !decisions.is_empty() {
+            fires::record(session, fence, &decisions, now).await?;
+            board = fires::board(session).await?;
+        }
+        let mut started = Vec::new();
+        if !stops {
+            let free = MOST_RUNS.saturating_sub(self.running.len());
+            for group in decide::runnable(&self.plan, &board, now).into_iter().take(free) {
+                let claim = Claim { fence: fence.clone(), run_id: Uuid::now_v7() };
+                let ids: Vec<i64> = group.fires.iter().map(|(fire_id, _)| *fire_id).collect();
+                fires::claim(session, &claim, &ids, now).await?;
+                self.running.insert(claim.run_id);
+                started.push(Scheduled { group, claim });
+            }
+        }
+        self.next_fire = decide::next_fire(&self.plan, &board, now);
+        let next = decide::next_look(&self.plan, &board, now);
+        Ok(Step { turn: None, started, next })
+    }
+
+    /// The fires whose run is no more, each with when it may be tried again: at once where the process that ran
+    /// it lost the lease, later where the run failed as a whole. They count as due.
+    fn given_up(&self, board: &mut Board, fence: &Fence, now: Timestamp) -> Vec<(i64, Timestamp)> {
+        let mut again = Vec::new();
+        for fire in &mut board.open {
+            let Some((epoch, run_id)) = fire.claimed else { continue };
+            let wait = if epoch != fence.epoch() {
+                SignedDuration::ZERO
+            } else if self.running.contains(&run_id) {
+                continue;
+            } else {
+                let doubled = fire.claims.saturating_sub(1).min(10);
+                FIRST_AGAIN.saturating_mul(1 << doubled).min(LAST_AGAIN)
+            };
+            fire.claimed = None;
+            fire.starts_at = now.checked_add(wait).unwrap_or(now);
+            again.push((fire.fire_id, fire.starts_at));
+        }
+        again
+    }
+
+    /// Runs what was claimed. A dropped run is as one that crashed: whoever leads then tries it again.
+    pub(crate) fn run(&self, scheduled: Scheduled) -> impl Future<Output = Ended> + use<> {
+        let (plan, runner) = (Arc::clone(&self.plan), Arc::clone(&self.runner));
+        async move {
+            let Scheduled { group, claim } = scheduled;
+            let run_id = claim.run_id;
+            let sources = group.fires.iter().filter_map(|(_, source_id)| plan.source(source_id));
+            let order = Order {
+                kind: if group.missed { RunKind::CatchUp } else { RunKind::Scheduled },
+                scheduled_at: Some(group.scheduled_at),
+                days: runner.days_at(group.scheduled_at, sources),
+                reach: Reach::Forward,
+                claim: Some(claim),
+            };
+            let progress = Progress::Lines;
+            let result = runner.execute(&order, &|event| progress.show(&event)).await;
+            Ended { run_id, result }
+        }
+    }
+
+    /// Takes note that a run ended.
+    pub(crate) fn ended(&mut self, ended: &Ended) {
+        self.running.remove(&ended.run_id);
+    }
+
+    /// Gives the lease up, so that another process can lead at once.
+    pub(crate) async fn give_up(&mut self) -> Result<(), WarehouseError> {
+        let Some(candidate) = self.candidate.as_mut() else { return Ok(()) };
+        if !matches!(self.role, Role::Leads) {
+            return Ok(());
+        }
+        let warehouse = self.runner.warehouse().await?;
+        let mut session = warehouse.schedule_session().await?;
+        candidate.give_up(&mut session).await?;
+        self.role = Role::Unknown;
+        Ok(())
     }
 }
 
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod tests;

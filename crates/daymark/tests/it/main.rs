@@ -11,6 +11,7 @@ mod crash;
 mod doctor;
 mod entities;
 mod infer;
+mod lead;
 mod ledger;
 mod model_tests;
 mod raw;

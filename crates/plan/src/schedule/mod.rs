@@ -11,9 +11,9 @@ mod words;
 use std::fmt;
 use std::ops::Range;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use cron::Cron;
 pub use words::{Calendar, DataDateRule};
@@ -35,7 +35,36 @@ pub struct Schedule {
     pub flexible_window_minutes: u16,
     /// What becomes of a time that the clock skips.
     pub dst_gap: DstGap,
+    /// What becomes of fires that nobody acted on in time.
+    pub missed: Missed,
+    /// How old a missed fire may be and still be made up for; none: any age.
+    pub missed_max_age: Option<SignedDuration>,
+    /// What becomes of a fire that comes while the run of an earlier one is going.
+    pub overlap: Overlap,
     expression: Expression,
+}
+
+/// What becomes of fires that nobody acted on in time: no process ran, the database was away, the source
+/// was paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Missed {
+    /// Each is made up for, oldest first.
+    All,
+    /// The latest is made up for, the others are skipped.
+    #[default]
+    Last,
+    /// All are skipped.
+    None,
+}
+
+/// What becomes of a fire that comes while the run of an earlier one of the same source is going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overlap {
+    /// It is skipped.
+    Skip,
+    /// It waits for its turn.
+    #[default]
+    Queue,
 }
 
 /// What becomes of a time that the clock skips.
@@ -118,6 +147,9 @@ impl Schedule {
             end: None,
             flexible_window_minutes: 0,
             dst_gap: DstGap::Skip,
+            missed: Missed::default(),
+            missed_max_age: None,
+            overlap: Overlap::default(),
             expression: read(expression)?,
         })
     }

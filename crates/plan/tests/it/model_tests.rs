@@ -66,8 +66,8 @@ fn a_test_is_read_with_its_times_and_values() {
          [[expect]]\nsql = \"\"\"\nselect 1 as a;\"\"\"\nrows = [{ a = [1, { b = true }] }]\n\
          [[expect]]\nrejects = \"bars\"\nrow_count = 0\n",
     );
-    let read_tests = read(folder.path()).unwrap();
-    let [test] = read_tests.as_slice() else { panic!("{read_tests:?}") };
+    let tests = read(folder.path()).unwrap();
+    let [test] = tests.as_slice() else { panic!("{tests:?}") };
     assert_eq!((test.name.as_str(), test.file.as_str()), ("one", "tests/one.toml"));
     let times: Vec<String> = test.given.iter().map(|given| given.fetched_at.to_string()).collect();
     // Noon in New York, the minute after, eight o'clock there, and an instant of its own.
@@ -86,13 +86,13 @@ fn a_test_is_read_with_its_times_and_values() {
     assert_eq!((test.given[2].status, test.given[2].pages.as_slice()), (503, &[Vec::new()][..]));
     let Expectation::Rows(rows) = &test.expect[0] else { panic!() };
     assert_eq!(rows.key, ["symbol", "date"]);
-    let text = |value: &str| ExpectedValue::Text(value.to_owned());
+    let said = |value: &str| ExpectedValue::Text(value.to_owned());
     let values = |row: usize| {
         let values = rows.rows[row].values.iter().map(|(_, value)| value.clone());
         values.collect::<Vec<_>>()
     };
-    assert_eq!(values(0), [text("A"), text("2026-03-09"), text("1.50")]);
-    assert_eq!(values(1), [text("B"), text("2026-03-10"), ExpectedValue::Null]);
+    assert_eq!(values(0), [said("A"), said("2026-03-09"), said("1.50")]);
+    assert_eq!(values(1), [said("B"), said("2026-03-10"), ExpectedValue::Null]);
     let Expectation::Rows(rows) = &test.expect[1] else { panic!() };
     let Relation::Sql { sql, line } = &rows.relation else { panic!() };
     assert_eq!((sql.as_str(), *line), ("select 1 as a", 33));

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Attempt, DayOutcome, record_attempt};
 use crate::error::WarehouseError;
+use crate::fires::{self, Claim};
 use crate::holder::{self, Life, OpenRun};
 use crate::session::Session;
 
@@ -447,6 +448,7 @@ pub async fn finish_run(
     session: &mut Session,
     run_id: Uuid,
     steps: &[Step],
+    claim: Option<&Claim>,
     now: Timestamp,
 ) -> Result<(), WarehouseError> {
     let doing = WarehouseError::statement("closing a run");
@@ -472,7 +474,21 @@ pub async fn finish_run(
         )
         .await
         .map_err(&doing)?;
+    if let Some(claim) = claim {
+        fires::settle(&transaction, claim, now).await?;
+    }
     transaction.commit().await.map_err(&doing)
+}
+
+/// Makes sure that a run which the schedule started is still its process's own.
+pub async fn still_leads(
+    session: &mut Session,
+    claim: Option<&Claim>,
+) -> Result<(), WarehouseError> {
+    match claim {
+        Some(claim) => claim.fence.check(session.client()).await,
+        None => Ok(()),
+    }
 }
 
 async fn record_steps(

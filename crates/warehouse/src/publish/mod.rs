@@ -35,6 +35,7 @@ use uuid::Uuid;
 
 use crate::contract::{self, Refused};
 use crate::error::{WarehouseError, said_of_rows};
+use crate::lease::Fence;
 use crate::session::Session;
 
 use checks::Purpose;
@@ -239,6 +240,8 @@ pub struct Request {
     pub now: Timestamp,
     /// The fetches the ledger has not taken note of.
     pub pending: Vec<PendingFetch>,
+    /// The leader's pass, of a run that the schedule started: the publish counts only while it is good.
+    pub fence: Option<Fence>,
 }
 
 /// What all steps of a publish need.
@@ -266,6 +269,9 @@ pub async fn publish(
     verdicts: Verdicts<'_>,
     watch: &Watch<'_>,
 ) -> Result<Report, WarehouseError> {
+    if let Some(fence) = &request.fence {
+        fence.look(session.client()).await?;
+    }
     let mut report =
         Report { refused: contract::ensure(session, plan).await?, ..Report::default() };
     let schema = session.schema().to_owned();
@@ -285,6 +291,9 @@ pub async fn publish(
         by_source.entry(fetch.source_id.clone()).or_default().push(fetch);
     }
     lock_tables(&transaction, plan, &schema, by_source.keys(), watch).await?;
+    if let Some(fence) = &request.fence {
+        fence.look(&transaction).await?;
+    }
     let publish_id = record::start(&transaction, request.run_id, request.now).await?;
     let context = Context {
         plan,
@@ -311,6 +320,10 @@ pub async fn publish(
         record::withdraw(&transaction, publish_id).await?;
     }
     watch(Progress::Committing);
+    // Last, because it keeps others from taking the lease over until the commit.
+    if let Some(fence) = &request.fence {
+        fence.check(&transaction).await?;
+    }
     transaction.commit().await.map_err(&doing)?;
     Ok(report)
 }

@@ -24,8 +24,8 @@ use crate::error::WarehouseError;
 use crate::session::Session;
 use crate::sql::{ident, list, literal, qualified};
 
-/// Where the fold is made.
-const SCRATCH: &str = "daymark_scratch";
+/// Where folds are made: each session in a schema of its own, whose name begins so.
+const SCRATCH: &str = "daymark_scratch_";
 /// Fetches folded in one transaction.
 const BATCH: usize = 50;
 /// How often it starts over when something was published meanwhile.
@@ -92,39 +92,13 @@ pub async fn rebuild(
     if let Some(failure) = sources.iter().find_map(|id| refused.sources.get(id)) {
         return Ok(Err(failure.with_hint()));
     }
-    // The scratch schema has one name, so one rebuild at a time has it: a lock of the session, because a
-    // rebuild is more than one transaction.
-    let doing = WarehouseError::statement("waiting for another rebuild");
-    let asked = |what: &str| format!("select {what}(hashtextextended('daymark:rebuild', 0))");
-    let tried = session.client().query_one(&asked("pg_try_advisory_lock"), &[]).await;
-    if !tried.map_err(&doing)?.get::<_, bool>(0) {
-        watch(Progress::Waiting);
-        session.client().execute(&asked("pg_advisory_lock"), &[]).await.map_err(&doing)?;
-    }
-    let done = alone(session, plan, request, read_rows, verdicts, watch, &sources).await;
-    // A session that is lost has no lock any more: what is told is how the rebuild ended.
-    let unlocked = session.client().batch_execute(&asked("pg_advisory_unlock")).await;
-    let done = done?;
-    unlocked.map_err(&doing)?;
-    Ok(done)
-}
-
-/// The rebuild, while no other is under way.
-async fn alone(
-    session: &mut Session,
-    plan: &Plan,
-    request: &Rebuild,
-    read_rows: &ReadRows<'_>,
-    verdicts: Verdicts<'_>,
-    watch: &Watch<'_>,
-    sources: &BTreeSet<SourceId>,
-) -> Result<Result<BTreeMap<String, Rebuilt>, String>, WarehouseError> {
+    let made_in = scratch_schema(session).await?;
     let schema = session.schema().to_owned();
     let mut result = Ok(None);
     for _ in 0..TRIES {
         let scratch = Context {
             plan,
-            schema: SCRATCH.to_owned(),
+            schema: made_in.clone(),
             run_id: request.run_id,
             now: request.now,
             publish_id: 0,
@@ -134,12 +108,12 @@ async fn alone(
             verdicts,
             watch,
         };
-        result = once(session, &scratch, &schema, sources, request).await?;
+        result = once(session, &scratch, &schema, &sources, request).await?;
         if !matches!(result, Ok(None)) {
             break;
         }
     }
-    let drop = format!("drop schema if exists {SCRATCH} cascade");
+    let drop = format!("drop schema if exists {} cascade", ident(&made_in));
     session
         .client()
         .batch_execute(&drop)
@@ -148,6 +122,34 @@ async fn alone(
     Ok(result.and_then(|tables| {
         tables.ok_or_else(|| "publishes came between each time; run it again".to_owned())
     }))
+}
+
+/// The name of this session's scratch schema. Those of sessions that are no more (a rebuild that was killed)
+/// are dropped.
+async fn scratch_schema(session: &mut Session) -> Result<String, WarehouseError> {
+    let doing = WarehouseError::statement("making room for a rebuild");
+    let started = "(extract(epoch from backend_start) * 1000000)::bigint";
+    let row = session
+        .client()
+        .query_one(
+            &format!(
+                "with living as (
+                     select format('%s%s_%s', $1::text, pid, {started}) as name, pid
+                     from pg_stat_activity where datname = current_database()
+                 )
+                 select coalesce((select name from living where pid = pg_backend_pid()), $1 || 'only'),
+                        array(select nspname::text from pg_namespace
+                              where starts_with(nspname, $1) and nspname not in (select name from living))"
+            ),
+            &[&SCRATCH],
+        )
+        .await
+        .map_err(&doing)?;
+    for left in row.get::<_, Vec<String>>(1) {
+        let drop = format!("drop schema if exists {} cascade", ident(&left));
+        session.client().batch_execute(&drop).await.map_err(&doing)?;
+    }
+    Ok(row.get(0))
 }
 
 /// Folds and compares once. Nothing in the inner value: something was published meanwhile.
@@ -160,16 +162,17 @@ async fn once(
 ) -> Result<Result<Option<BTreeMap<String, Rebuilt>>, String>, WarehouseError> {
     let doing = WarehouseError::statement("rebuilding");
     let plan = scratch.plan;
-    let begin = format!("drop schema if exists {SCRATCH} cascade; create schema {SCRATCH}");
+    let made_in = scratch.schema.as_str();
+    let begin = format!("drop schema if exists {0} cascade; create schema {0}", ident(made_in));
     session.client().batch_execute(&begin).await.map_err(&doing)?;
     let mut folded: BTreeMap<SourceId, usize> = BTreeMap::new();
     let mut held_back: BTreeMap<String, String> = BTreeMap::new();
     for source_id in sources {
         let source = plan.source(source_id).expect("a model reads a source of its plan");
         let transaction = session.client().transaction().await.map_err(&doing)?;
-        transaction.batch_execute(&contract::search_path(SCRATCH)).await.map_err(&doing)?;
+        transaction.batch_execute(&contract::search_path(made_in)).await.map_err(&doing)?;
         for model in plan.models_of(source_id) {
-            if let Err(failure) = contract::make_scratch(&transaction, SCRATCH, model).await? {
+            if let Err(failure) = contract::make_scratch(&transaction, made_in, model).await? {
                 return Ok(Err(failure.with_hint()));
             }
         }
@@ -179,7 +182,7 @@ async fn once(
         // A check that is asked again sees what the fetches before its own left.
         for batch in statements.chunks_mut(if request.recheck { 1 } else { BATCH }) {
             let mut transaction = session.client().transaction().await.map_err(&doing)?;
-            let path = format!("{}, {}", contract::search_path(SCRATCH), ident(schema));
+            let path = format!("{}, {}", contract::search_path(made_in), ident(schema));
             transaction.batch_execute(&path).await.map_err(&doing)?;
             let purpose = Purpose::Rebuild { recheck: request.recheck };
             match fold(&mut transaction, scratch, source, batch, purpose).await? {
@@ -222,7 +225,7 @@ async fn once(
             (scratch.watch)(Progress::Writing { table: &compared.table });
             let rebuilt = compare(&transaction, scratch, schema, model, &compared, request).await?;
             if let Some(publish_id) = publish_id.filter(|_| !rebuilt.is_equal()) {
-                apply(&transaction, schema, &compared, publish_id, &rebuilt).await?;
+                apply(&transaction, (made_in, schema), &compared, publish_id, &rebuilt).await?;
                 changed = true;
                 if !compared.is_history {
                     let counts = TableCounts {
@@ -414,7 +417,7 @@ async fn compare(
         image("made"),
         range.join(" "),
         published = qualified(schema, &compared.table),
-        made = qualified(SCRATCH, &compared.table),
+        made = qualified(&scratch.schema, &compared.table),
     )
     .replace("$code", &literal(&scratch.plan.code_hash(&model.source)));
     transaction.batch_execute(&find).await.map_err(&doing)?;
@@ -445,13 +448,13 @@ async fn compare(
 /// Writes what differs.
 async fn apply(
     transaction: &Transaction<'_>,
-    schema: &str,
+    (made_in, schema): (&str, &str),
     compared: &Compared,
     publish_id: i64,
     rebuilt: &Rebuilt,
 ) -> Result<(), WarehouseError> {
     let table = qualified(schema, &compared.table);
-    let made = qualified(SCRATCH, &compared.table);
+    let made = qualified(made_in, &compared.table);
     let differing = format!("pg_temp.{}", ident(&format!("differing_{}", compared.table)));
     let key = list("", compared.key.iter().map(String::as_str));
     let columns = list("", compared.columns.iter().map(String::as_str));

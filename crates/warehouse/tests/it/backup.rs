@@ -245,8 +245,9 @@ fn as_of_version_5(header: &Header, file: &[u8]) -> Vec<u8> {
             let values: Vec<&str> = values.map(|(_, value)| value).collect();
             body.push_str(&format!("{}\n", values.join("\t")));
         }
-        let sha256: String =
+        let digits: Vec<String> =
             Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = digits.concat();
         let end = serde_json::json!({ "table": table.table, "rows": table.rows, "sha256": sha256 });
         parts.push(format!("{body}\\.\n{end}\n"));
         older.tables.push(table);

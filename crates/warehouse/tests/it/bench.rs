@@ -232,7 +232,7 @@ impl Bench {
         let kind = RunKind::Manual;
         let _open = ledger::start_run(&mut session, run_id, kind, None, at(0)).await?;
         let pending = keys.iter().map(|key| self.fetches[*key].0.clone()).collect();
-        let request = Request { run_id, now: at(0), pending };
+        let request = Request { run_id, now: at(0), pending, fence: None };
         let (read, keep) = (self.read_verdicts(), self.keep_verdicts());
         let verdicts = Verdicts { read: &read, keep: &keep };
         publish::publish(&mut session, &self.plan, request, &self.rows(), verdicts, &|_| {}).await

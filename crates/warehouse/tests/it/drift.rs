@@ -122,7 +122,7 @@ async fn a_fetch_with_a_new_field_is_held_back_until_it_is_released(kind: Kind) 
     let source = format!("{SOURCE}[schema]\non_new_field = \"fail\"\n");
     bench.change("sources/prices.toml", &source);
     learn(&mut bench, PLAIN, 1..3).await;
-    let new = PLAIN.replace("}", ", \"extra\": true}").replace("\"price\": 1", "\"price\": 5");
+    let new = PLAIN.replace('}', ", \"extra\": true}").replace("\"price\": 1", "\"price\": 5");
     let held = shaped(&mut bench, 3, &new);
     let report = bench.publish(&[&held]).await;
     let reason = "sources/prices.toml: the shape of the response changed ([schema] on_new_field = \"fail\"): \

@@ -283,7 +283,7 @@ fn column(word: &str) -> String {
 }
 
 async fn what_is_read_back_is_what_was_said(kind: Kind) {
-    let fields: String = FieldType::ALL
+    let fields: Vec<String> = FieldType::ALL
         .iter()
         .map(|(word, _)| {
             format!(
@@ -292,14 +292,16 @@ async fn what_is_read_back_is_what_was_said(kind: Kind) {
             )
         })
         .collect();
+    let fields = fields.concat();
     let source = format!(
         "{}[rows.fields]\nn = {{ path = \"n\", type = \"bigint\" }}\n{fields}",
         SOURCE.replace("\"prices\"", "\"types\"").split("[rows.fields]").next().unwrap()
     );
-    let columns: String = FieldType::ALL
+    let columns: Vec<String> = FieldType::ALL
         .iter()
         .map(|(word, field_type)| format!("{} = \"{}\"\n", column(word), field_type.postgres()))
         .collect();
+    let columns = columns.concat();
     let names: Vec<String> = FieldType::ALL.iter().map(|(word, _)| column(word)).collect();
     let model = format!(
         "/* model\ntable = \"types\"\nkey = [\"n\"]\nwrite = \"snapshot\"\n[columns]\nn = \"bigint\"\n{columns}*/\n\

@@ -7,7 +7,7 @@ use daymark_plan::{DayState, Environment};
 use daymark_testkit::database::{Kind, TestDatabase};
 use daymark_testkit::on_both_databases;
 use daymark_testkit::rest::{Reply, RestServer};
-use daymark_warehouse::{Reader, RunFilter};
+use daymark_warehouse::{Reader, RunFilter, ledger};
 use jiff::civil::{Date, date};
 use tempfile::TempDir;
 
@@ -82,8 +82,8 @@ impl Desk {
         Arc::new(daymark_plan::load(self.folder.path(), &Environment::default()).unwrap())
     }
 
-    fn runner(&self, plan: &Arc<Plan>) -> Runner {
-        Runner::new(Arc::clone(plan), self.clock.clone())
+    fn runner(&self, plan: &Arc<Plan>) -> Arc<Runner> {
+        Arc::new(Runner::new(Arc::clone(plan), self.clock.clone()))
     }
 
     async fn reader(&self, runner: &Runner) -> Reader {
@@ -97,13 +97,29 @@ impl Desk {
     }
 }
 
+/// A scheduler that keeps the schedule for the first time, or goes on.
+async fn open(plan: &Arc<Plan>, runner: &Arc<Runner>, desk: &Desk) -> Scheduler {
+    let mut scheduler = Scheduler::new(Arc::clone(plan), Arc::clone(runner), desk.clock.clone());
+    assert!(turn(&mut scheduler).await.is_none(), "nothing is owed from before");
+    scheduler
+}
+
+/// A step with the run it starts, if there is one; none for a run that failed as a whole.
+async fn turn(scheduler: &mut Scheduler) -> Option<RunReport> {
+    let started = scheduler.step(false).await.unwrap().started;
+    assert!(started.len() <= 1);
+    let ended = scheduler.run(started.into_iter().next()?).await;
+    scheduler.ended(&ended);
+    ended.result.ok()
+}
+
 /// What a turn did for its one source; the API answers by the manual clock.
-async fn morning(scheduler: &mut Scheduler<'_>, desk: &Desk, day: Date) -> String {
+async fn morning(scheduler: &mut Scheduler, desk: &Desk, day: Date) -> String {
     desk.clock.set(eight(day));
     desk.api.only(BARS, Reply::json(r#"[{"symbol": "x", "price": 1.5}]"#).date(desk.clock.now()));
-    let report = scheduler.turn().await.expect("a fire is due");
+    let report = turn(scheduler).await.expect("a fire is due");
     let source = &report.sources[0];
-    assert!(scheduler.turn().await.is_none(), "a fire is acted on once");
+    assert!(turn(scheduler).await.is_none(), "a fire is acted on once");
     format!("{day} {} {}", source.data_date, source.state.as_str())
 }
 
@@ -112,8 +128,8 @@ async fn a_fire_for_a_published_day_is_a_recorded_no_op(kind: Kind) {
     let plan = desk.plan();
     let runner = desk.runner(&plan);
     desk.clock.set(eight(date(2026, 11, 20)));
-    let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
-    assert!(scheduler.turn().await.is_none(), "nothing is owed from before");
+    let mut scheduler = open(&plan, &runner, &desk).await;
+    assert!(turn(&mut scheduler).await.is_none(), "nothing is owed from before");
     let mut found = Vec::new();
     for day in 21..=25 {
         found.push(morning(&mut scheduler, &desk, date(2026, 11, day)).await);
@@ -147,7 +163,13 @@ async fn a_fire_for_a_published_day_is_a_recorded_no_op(kind: Kind) {
     assert_eq!(skipped.steps[0].reason.as_deref(), Some("this day is published already"));
     // A person who asks gets it.
     let days = runner.days_at(desk.clock.now(), plan.sources.iter());
-    let order = Order { kind: RunKind::Manual, scheduled_at: None, days, reach: Reach::Forward };
+    let order = Order {
+        kind: RunKind::Manual,
+        scheduled_at: None,
+        days,
+        reach: Reach::Forward,
+        claim: None,
+    };
     let report = runner.execute(&order, &|_| {}).await.unwrap();
     assert_eq!(report.sources[0].state.as_str(), "published");
     assert_eq!(desk.api.requests().len(), 4);
@@ -159,7 +181,7 @@ async fn an_unscheduled_closing_is_a_line_in_a_file(kind: Kind) {
     let plan = desk.plan();
     let runner = desk.runner(&plan);
     desk.clock.set(eight(date(2026, 11, 23)));
-    let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
+    let mut scheduler = open(&plan, &runner, &desk).await;
     let mut found = Vec::new();
     for day in 24..=30 {
         found.push(morning(&mut scheduler, &desk, date(2026, 11, day)).await);
@@ -200,7 +222,7 @@ async fn a_scheduler_that_stopped_leaves_late_and_missing_days(kind: Kind) {
     let plan = desk.plan();
     let runner = desk.runner(&plan);
     desk.clock.set(eight(date(2026, 11, 23)));
-    let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
+    let mut scheduler = open(&plan, &runner, &desk).await;
     morning(&mut scheduler, &desk, date(2026, 11, 24)).await;
     let reader = desk.reader(&runner).await;
     let at = |day: Date, hour, minute| {
@@ -255,7 +277,7 @@ async fn a_publish_that_fails_as_a_whole_tells_every_source(kind: Kind) {
     let plan = desk.plan();
     let runner = desk.runner(&plan);
     desk.clock.set(eight(date(2026, 11, 23)));
-    let mut scheduler = Scheduler::open(&plan, &runner, &desk.clock).await.unwrap();
+    let mut scheduler = open(&plan, &runner, &desk).await;
     // The database refuses every publish.
     let warehouse = runner.warehouse().await.unwrap();
     let mut session = warehouse.session("test").await.unwrap();
@@ -267,8 +289,8 @@ async fn a_publish_that_fails_as_a_whole_tells_every_source(kind: Kind) {
         let body = r#"[{"symbol": "x", "price": 1.5}]"#;
         desk.api.only(path, Reply::json(body).status(status).date(desk.clock.now()));
     }
-    assert!(scheduler.turn().await.is_none());
-    assert!(scheduler.wait() >= FIRST_AGAIN, "it is tried again, and not at once");
+    assert!(turn(&mut scheduler).await.is_none());
+    assert!(turn(&mut scheduler).await.is_none(), "it is tried again, and not at once");
     let reader = desk.reader(&runner).await;
     let monday = date(2026, 11, 23);
     let days = reader.days(&plan, monday, monday).await.unwrap();
@@ -299,7 +321,8 @@ async fn a_publish_that_fails_as_a_whole_tells_every_source(kind: Kind) {
     session.client().batch_execute(TAKEN).await.unwrap();
     drop(session);
     let asked = desk.api.requests().len();
-    let report = scheduler.turn().await.expect("the fire is due again");
+    desk.clock.set(desk.clock.now() + FIRST_AGAIN);
+    let report = turn(&mut scheduler).await.expect("the fire is due again");
     assert_eq!(report.sources[0].state.as_str(), "published");
     assert_eq!(desk.api.requests().len(), asked + 1, "only the refused one is asked again");
     runner.close().await;
