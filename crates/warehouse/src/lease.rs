@@ -16,6 +16,8 @@ use tokio_postgres::error::SqlState;
 use crate::error::WarehouseError;
 use crate::session::{Session, Warehouse};
 
+/// The shortest lease on the embedded database: a leader waits there for its turn like any other process.
+const LEAST_EMBEDDED: Duration = Duration::from_secs(10);
 /// How long a stale heartbeat goes on before it is told: a takeover is quicker.
 const STALE_AFTER_SECONDS: f64 = 15.0;
 /// How long a backend of a dead leader may take to end.
@@ -108,6 +110,7 @@ enum Changed {
 impl Candidate {
     /// A process that would lead. It has to show a sign of life within `lease`, or another may lead.
     pub fn new(warehouse: &Warehouse, lease: Duration, clock: Clock) -> Self {
+        let lease = if warehouse.is_embedded() { lease.max(LEAST_EMBEDDED) } else { lease };
         Self {
             holder: warehouse.holder().to_owned(),
             seconds: lease.as_secs_f64(),

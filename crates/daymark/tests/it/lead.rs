@@ -93,9 +93,11 @@ async fn a_leader_that_comes_back_writes_nothing() {
     gate.open();
     other.says(TAKES_OVER).await;
     other.says(" weather ").await;
-    let ledger = "select (select count(*) from daymark.run), (select count(*) from daymark.step),
-                         (select count(*) from daymark.publish), (select count(*) from daymark.fetch),
-                         (select sum(attempts) from daymark.day), (select sum(claims) from daymark.fire)";
+    let ledger = "select (select count(*) from daymark.run) as runs, (select count(*) from daymark.step) as steps,
+                         (select count(*) from daymark.publish) as publishes,
+                         (select count(*) from daymark.fetch) as fetches,
+                         (select sum(attempts) from daymark.day) as attempts,
+                         (select sum(claims) from daymark.fire) as claims";
     let before = world.rows(ledger).await;
     assert_eq!(world.rows(FIRES).await, [r#"["done",2,3,null]"#]);
 
