@@ -31,7 +31,7 @@ async fn help_names_every_option() {
                 "Sources are independent",
             ],
         ),
-        ("up", &["--pipeline", "--listen", "catch-up"]),
+        ("up", &["--pipeline", "--listen", "takes over"]),
         ("status", &["--pipeline", "--days", "--json", "daymark up"]),
         ("sql", &["QUERY", "--pipeline", "--json", "--csv", "read-only"]),
         ("doctor", &["--pipeline", "--offline", "--json", "OK, WARN or FAIL"]),

@@ -91,7 +91,7 @@ async fn a_model_that_is_broken_fails_its_tests() {
     let told = |words: &str| assert!(done.stdout.contains(words), "{words}:\n{}", done.stdout);
     told("sp500_daily, symbol = ^GSPC, date = 2026-03-10\n");
     told("     close    6781.75      6751.5\n");
-    told("weather_daily, location = washington-dc, date = 2026-03-02");
+    told("weather_daily, location = washington-dc, date = 2026-03-03");
     let done = folder.daymark(&["test", "sp500_holiday", "--json"]).await;
     done.expect_code(0);
     assert_eq!(
@@ -272,7 +272,7 @@ async fn all_sql_is_judged_at_once_over_an_empty_database() {
         "[[checks]]\nname = \"a number\"\nrange = { column = \"temperature_max_c\", min = \"cold\" }\n*/\nselect _fetch_id",
     );
     folder.edit("models/sp500_daily.sql", "where close is not null", "where closing is not null");
-    folder.edit("marts/sp500_metrics.sql", "from moved\nwindow", "from moving\nwindow");
+    folder.edit("marts/sp500_metrics.sql", "close / max(close)", "closing / max(close)");
     let page = fs::read_to_string(folder.path.join("dashboards/overview.md")).unwrap();
     folder.write(
         "dashboards/overview.md",

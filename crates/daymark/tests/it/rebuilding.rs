@@ -107,7 +107,7 @@ const TOLD: [&str; 6] = [
     "select * from daymark.attempt order by attempt_id",
     "select * from daymark.restatement order by restatement_id",
     "select * from daymark.run where kind <> 'rebuild' order by run_id",
-    "select * from daymark.step order by run_id, source_id, data_date, entity",
+    "select * from daymark.step order by run_id, source_id, data_date, entity, stage",
     "select * from daymark.day order by source_id, data_date, entity",
     "select * from daymark.publish as publish join daymark.run using (run_id) \
      where kind <> 'rebuild' order by publish_id",
@@ -168,7 +168,9 @@ async fn a_backup_brings_back_what_the_raw_store_does_not_hold(kind: Kind) {
 /// second waits for its turn and finds nothing left.
 async fn of_two_processes_that_publish_the_same_day_one_does(kind: Kind) {
     let world = World::answering(kind).await;
-    world.daymark(&["fetch"]).await.expect_code(0);
+    for source in ["weather", "sp500"] {
+        world.daymark(&["fetch", source]).await.expect_code(0);
+    }
     if kind == Kind::Native {
         // The ledger is there, so that none waits for the other to make it.
         world.daymark(&["status"]).await.expect_code(0);
