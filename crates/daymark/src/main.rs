@@ -4,6 +4,7 @@
 //! folder. This crate is the only one that knows all the others; `run/execute.rs` is the product on
 //! one screen. Deliberately absent: any stage's own work.
 
+mod alerts;
 mod cli;
 mod commands;
 mod demo;
@@ -44,7 +45,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Validate(arguments) => commands::validate::validate(&arguments).await,
         Command::Test(arguments) => commands::test::test(&arguments).await,
         Command::Run(arguments) => commands::run::run(&arguments).await,
-        Command::Up(arguments) => commands::up::up(&arguments).await,
+        Command::Up(arguments) => Box::pin(commands::up::up(&arguments)).await,
         Command::Status(arguments) => commands::status::status(&arguments).await,
         Command::Days(arguments) => commands::days::days(&arguments).await,
         Command::Runs(arguments) => commands::runs::runs(&arguments).await,
@@ -70,5 +71,6 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Pause(arguments) => commands::pause::pause(&arguments).await,
         Command::Resume(arguments) => commands::pause::resume(&arguments).await,
         Command::Plan(arguments) => commands::plan::plan(&arguments).await,
+        Command::Alerts(command) => commands::alerts::alerts(&command).await,
     }
 }
