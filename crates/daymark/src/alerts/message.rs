@@ -244,7 +244,7 @@ fn todo(message: &Message, source: Option<&Source>) -> String {
     let id = message.source.as_deref().unwrap_or_default();
     let date = message.data_date.map(|date| date.to_string()).unwrap_or_default();
     match message.event {
-        AlertEvent::RunFailed if message.source.is_none() => "daymark doctor".to_owned(),
+        AlertEvent::RunFailed if message.source.is_none() => "daymark runs --failed".to_owned(),
         AlertEvent::RunFailed | AlertEvent::Late | AlertEvent::Missing => match source {
             Some(source) if source.answers_for_any_date() => {
                 format!("daymark run --source {id} --date {date}")
@@ -253,7 +253,7 @@ fn todo(message: &Message, source: Option<&Source>) -> String {
             _ => format!("daymark run --source {id}"),
         },
         AlertEvent::Quarantined => format!("daymark quarantine show {date} --source {id}"),
-        AlertEvent::SchemaDrift => format!("daymark preview {id}"),
+        AlertEvent::SchemaDrift => format!("daymark drift --source {id}"),
         AlertEvent::Rejects => format!("daymark rejects show --source {id} --since {date}"),
         AlertEvent::VolumeAnomaly | AlertEvent::CheckWarned => "daymark status".to_owned(),
         AlertEvent::SchedulerStopped => "daymark up".to_owned(),

@@ -16,6 +16,9 @@ use super::{Ran, after_run, look_and_deliver};
 use crate::failure::Failure;
 use crate::run::Runner;
 
+/// When it looks first: a process that was just started has taken the schedule over by then, and does not tell that
+/// nobody kept it a moment ago.
+const FIRST: Duration = Duration::from_secs(5);
 /// How often it looks.
 const EVERY: Duration = Duration::from_mins(1);
 
@@ -61,8 +64,8 @@ pub(crate) async fn keep_watch(
     over: &CancellationToken,
 ) -> Result<(), Failure> {
     let every = plan.settings.heartbeat.as_ref().and_then(|heartbeat| heartbeat.every);
-    let mut next_look = Instant::now();
-    let mut next_beat = every.map(|_| Instant::now());
+    let mut next_look = Instant::now() + FIRST;
+    let mut next_beat = every.map(|_| next_look);
     let (mut is_away, mut is_well) = (false, false);
     loop {
         let next = next_beat.map_or(next_look, |beat| beat.min(next_look));
