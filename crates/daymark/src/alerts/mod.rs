@@ -89,17 +89,19 @@ pub(crate) async fn after_release(plan: &Plan, runner: &Runner) {
     }
 }
 
-/// Looks for what is wrong by the clock, and delivers what is to be told.
+/// Looks for what is wrong by the clock, and delivers what is to be told; gives whether somebody keeps the
+/// schedule.
 pub(crate) async fn look_and_deliver(
     plan: &Plan,
     runner: &Runner,
     clock: &Clock,
-) -> Result<(), WarehouseError> {
-    {
+) -> Result<bool, WarehouseError> {
+    let is_kept = {
         let mut session = runner.warehouse().await?.session("looking for what is wrong").await?;
-        alerts::look(&mut session, plan, clock.now()).await?;
-    }
-    deliver(plan, runner, clock).await
+        alerts::look(&mut session, plan, clock.now()).await?
+    };
+    deliver(plan, runner, clock).await?;
+    Ok(is_kept)
 }
 
 /// Delivers what is due, one channel after the other.

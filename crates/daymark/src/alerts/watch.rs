@@ -80,21 +80,21 @@ pub(crate) async fn keep_watch(
             () = tokio::time::sleep_until(next) => {
                 if next_look <= Instant::now() {
                     let looked = look_and_deliver(plan, runner, clock).await;
-                    is_well = looked.is_ok();
+                    is_well = matches!(looked, Ok(true));
                     match looked {
                         Err(error) if !is_away => {
                             tracing::warn!("alerts wait for the database: {}", one_line(&error));
                             is_away = true;
                         }
                         Err(_) => {}
-                        Ok(()) => is_away = false,
+                        Ok(_) => is_away = false,
                     }
                     next_look = Instant::now() + EVERY;
                 }
                 if let (Some(at), Some(every)) = (next_beat, every)
                     && at <= Instant::now()
                 {
-                    // A database that is away keeps the schedule from being kept.
+                    // Silence is what tells that nobody keeps the schedule, or cannot.
                     if is_well {
                         heartbeat::ping(plan, Beat::Alive).await;
                     }

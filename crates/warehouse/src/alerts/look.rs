@@ -25,18 +25,19 @@ const STALE_SECONDS: f64 = 120.0;
 /// How long after a fire that nobody ran it is told.
 const FIRE_GRACE_MINUTES: i64 = 5;
 
-/// Looks at the days and the scheduler.
+/// Looks at the days and the scheduler; gives whether somebody keeps the schedule.
 pub async fn look(
     session: &mut Session,
     plan: &Plan,
     now: Timestamp,
-) -> Result<(), WarehouseError> {
+) -> Result<bool, WarehouseError> {
     let doing = WarehouseError::statement("looking for what is wrong");
     let transaction = session.client().transaction().await.map_err(&doing)?;
     lock(&transaction).await?;
     days(&transaction, plan, now).await?;
-    scheduler(&transaction, now).await?;
-    transaction.commit().await.map_err(&doing)
+    let is_kept = scheduler(&transaction, now).await?;
+    transaction.commit().await.map_err(&doing)?;
+    Ok(is_kept)
 }
 
 async fn days(
@@ -90,7 +91,7 @@ fn wrong(day: &Day) -> Option<(AlertEvent, String)> {
     Some((event, format!("{before}{reason}")))
 }
 
-async fn scheduler(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), WarehouseError> {
+async fn scheduler(transaction: &Transaction<'_>, now: Timestamp) -> Result<bool, WarehouseError> {
     let doing = WarehouseError::statement("reading the scheduler's heartbeat");
     let exists: bool = transaction
         .query_one("select to_regclass('daymark.lease') is not null", &[])
@@ -98,7 +99,7 @@ async fn scheduler(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), 
         .map_err(&doing)?
         .get(0);
     if !exists {
-        return Ok(());
+        return Ok(true);
     }
     // Leadership is told by the database's clock, fires by the program's.
     let row = transaction
@@ -135,5 +136,7 @@ async fn scheduler(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), 
         reason,
     });
     let known = open(transaction, &[SCHEDULER.to_owned()], None).await?;
-    settle_conditions(transaction, found.into_iter().collect(), &known, now).await
+    let is_kept = found.is_none();
+    settle_conditions(transaction, found.into_iter().collect(), &known, now).await?;
+    Ok(is_kept)
 }
