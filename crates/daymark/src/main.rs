@@ -45,7 +45,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Validate(arguments) => commands::validate::validate(&arguments).await,
         Command::Test(arguments) => commands::test::test(&arguments).await,
         Command::Run(arguments) => commands::run::run(&arguments).await,
-        Command::Up(arguments) => Box::pin(commands::up::up(&arguments)).await,
+        Command::Up(arguments) => commands::up::up(&arguments).await,
         Command::Status(arguments) => commands::status::status(&arguments).await,
         Command::Days(arguments) => commands::days::days(&arguments).await,
         Command::Runs(arguments) => commands::runs::runs(&arguments).await,

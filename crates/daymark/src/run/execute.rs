@@ -121,7 +121,7 @@ impl Runner {
         if let Some(bell) = &self.bell {
             bell.started();
         }
-        let done = self.one_run(order, watch).await;
+        let done = Box::pin(self.one_run(order, watch)).await;
         if let Some(bell) = &self.bell {
             bell.ended(Ran::of(&done));
         }

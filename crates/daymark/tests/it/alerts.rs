@@ -73,11 +73,7 @@ fn gone() -> Reply {
 
 async fn a_failed_day_is_told_once_and_its_recovery_too(kind: Kind) {
     let (world, sink) = told(kind, "").await;
-    world.edit(
-        "daymark.toml",
-        "[[alerts]]",
-        "[dashboard]\nurl = \"https://data.test\"\n[[alerts]]",
-    );
+    world.edit("daymark.toml", "[dashboard]", "[dashboard]\nurl = \"https://data.test\"");
     world.api.only(WEATHER, gone());
     run(&world, &sink, "2026-03-02").await.expect_code(1);
     let day = "day:weather:2026-03-02";

@@ -321,7 +321,7 @@ pub async fn publish(
         record::withdraw(&transaction, publish_id).await?;
     }
     let fetches: Vec<&str> = report.fetches.keys().map(String::as_str).collect();
-    alerts::published(&transaction, plan, request.run_id, &fetches, request.now).await?;
+    Box::pin(alerts::published(&transaction, plan, request.run_id, &fetches, request.now)).await?;
     watch(Progress::Committing);
     // Last, because it keeps others from taking the lease over until the commit.
     if let Some(fence) = &request.fence {
