@@ -607,3 +607,19 @@ async fn a_topic_passes_a_message_on() {
     tried.expect_code(1);
     assert!(tried.stderr.contains("SNS answers HTTP 404 NotFound"), "{}", tried.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_that_change_their_shape_are_told() {
+    let (world, sink) = told(Kind::Native, "").await;
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    let mut other = GOOD_WEATHER.json();
+    other["model"] = "ecmwf".into();
+    world.api.only(WEATHER, Reply::json(other.to_string()));
+    run(&world, &sink, "2026-03-03").await.expect_code(0);
+    assert_eq!(story(&sink), ["trigger schema_drift drift:weather"]);
+    let alert = alerts(&sink.requests()[0]).remove(0);
+    assert!(alert["reason"].as_str().unwrap().contains("`$.model` is new"), "{alert}");
+    // The next day in the same shape is what is known by then.
+    run(&world, &sink, "2026-03-04").await.expect_code(0);
+    assert_eq!(story(&sink)[1..], ["resolve schema_drift drift:weather"]);
+}

@@ -322,15 +322,6 @@ impl Looked<'_> {
         found: &mut Vec<Condition>,
     ) -> Result<(), WarehouseError> {
         let doing = WarehouseError::statement("reading what drifted");
-        let exists: bool = self
-            .transaction
-            .query_one("select to_regclass('daymark.drift') is not null", &[])
-            .await
-            .map_err(&doing)?
-            .get(0);
-        if !exists {
-            return Ok(());
-        }
         let rows = self
             .transaction
             .query(
