@@ -266,7 +266,7 @@ pub async fn close_interrupted(
     }
     if let Some(last) = closed.last() {
         let reason = format!("it was cut off: {}", last.reason);
-        alerts::run_failed(&transaction, last.run_id, &reason, now).await?;
+        Box::pin(alerts::run_failed(&transaction, last.run_id, &reason, now)).await?;
     }
     transaction.commit().await.map_err(&doing)?;
     Ok(closed)
@@ -479,7 +479,7 @@ pub async fn finish_run(
         )
         .await
         .map_err(&doing)?;
-    alerts::run_closed(&transaction, run_id, now).await?;
+    Box::pin(alerts::run_closed(&transaction, run_id, now)).await?;
     if let Some(claim) = claim {
         fires::settle(&transaction, claim, now).await?;
     }
@@ -541,7 +541,7 @@ pub async fn fail_run(
         )
         .await
         .map_err(&doing)?;
-    alerts::run_failed(&transaction, run_id, reason, now).await?;
+    Box::pin(alerts::run_failed(&transaction, run_id, reason, now)).await?;
     transaction.commit().await.map_err(&doing)
 }
 
