@@ -122,7 +122,9 @@ impl Runner {
             bell.started();
         }
         let done = Box::pin(self.one_run(order, watch)).await;
-        if let Some(bell) = &self.bell {
+        // A run that was taken over has not ended: whoever took over tells.
+        let is_lost = done.as_ref().is_err_and(Failure::is_lease_lost);
+        if let Some(bell) = self.bell.as_ref().filter(|_| !is_lost) {
             bell.ended(Ran::of(&done));
         }
         done

@@ -623,3 +623,31 @@ async fn responses_that_change_their_shape_are_told() {
     run(&world, &sink, "2026-03-04").await.expect_code(0);
     assert_eq!(story(&sink)[1..], ["resolve schema_drift drift:weather"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_that_died_is_told_and_its_return_too() {
+    let (world, sink) = told(Kind::Native, "events = [\"scheduler_stopped\", \"recovered\"]").await;
+    let start = || {
+        let mut command = world.command(&["up", "--listen", "127.0.0.1:0"]);
+        crate::world::Running::start(command.env("HOOK", sink.url(HOOK)))
+    };
+    let mut up = start();
+    up.says("scheduler: this process keeps the schedule").await;
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    assert_eq!(story(&sink), [""; 0], "it lives");
+    up.kill().await;
+    let client = world.native_client().await;
+    let later = "update daymark.lease set until = until - interval '10 minutes', seen_at = seen_at - interval '10 minutes'";
+    assert_eq!(client.execute(later, &[]).await.unwrap(), 1);
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    assert_eq!(story(&sink), ["trigger scheduler_stopped scheduler"]);
+    let alert = alerts(&sink.requests()[0]).remove(0);
+    assert!(alert["reason"].as_str().unwrap().contains("was last seen at"), "{alert}");
+    let mut up = start();
+    up.says("scheduler: this process ").await;
+    while sink.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(story(&sink)[1..], ["resolve scheduler_stopped scheduler"]);
+    up.stop().await;
+}

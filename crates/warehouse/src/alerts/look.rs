@@ -93,14 +93,6 @@ fn wrong(day: &Day) -> Option<(AlertEvent, String)> {
 
 async fn scheduler(transaction: &Transaction<'_>, now: Timestamp) -> Result<bool, WarehouseError> {
     let doing = WarehouseError::statement("reading the scheduler's heartbeat");
-    let exists: bool = transaction
-        .query_one("select to_regclass('daymark.lease') is not null", &[])
-        .await
-        .map_err(&doing)?
-        .get(0);
-    if !exists {
-        return Ok(true);
-    }
     // Leadership is told by the database's clock, fires by the program's.
     let row = transaction
         .query_opt(
