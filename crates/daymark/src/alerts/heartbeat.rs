@@ -55,7 +55,9 @@ async fn send(plan: &Plan, heartbeat: &Heartbeat, beat: Beat<'_>) -> Result<(), 
     let once = || async {
         let request = match beat {
             // The reason is kept beside the ping, up to some kilobytes.
-            Beat::Failed(why) => client.post(url.clone()).body(crate::output::cut(why, 2000)),
+            Beat::Failed(why) => {
+                client.post(url.clone()).body(why.chars().take(2000).collect::<String>())
+            }
             Beat::Started | Beat::Well | Beat::Alive => client.get(url.clone()),
         };
         answered(request.send().await).await

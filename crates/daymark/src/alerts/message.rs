@@ -114,8 +114,10 @@ impl Entry {
             let label = if self.action == "resolve" { "it was: " } else { "" };
             text.push_str(&format!("  {label}{}\n", crate::output::cut(&self.reason, REASON)));
         }
-        let since = self.since.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
-        text.push_str(&format!("  since: {since}\n"));
+        if self.action != "test" {
+            let since = crate::output::local(self.since, zone);
+            text.push_str(&format!("  since: {since}\n"));
+        }
         if let Some(todo) = &self.todo {
             text.push_str(&format!("  to do: {todo}\n"));
         }
@@ -129,7 +131,8 @@ impl<'d> Document<'d> {
         Self {
             version: VERSION,
             pipeline: &plan.name,
-            sent_at: now,
+            // As fine as the ledger's own times.
+            sent_at: Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now),
             alerts,
             zone: &plan.settings.zone,
             dashboard: plan.settings.dashboard.url.as_deref(),

@@ -119,7 +119,7 @@ fn messages(count: i64) -> String {
 }
 
 fn local(plan: &Plan, at: Timestamp) -> String {
-    at.to_zoned(plan.settings.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
+    output::local(at, &plan.settings.zone)
 }
 
 async fn mute(arguments: &AlertsMute) -> Result<ExitCode, Failure> {
