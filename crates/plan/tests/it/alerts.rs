@@ -119,3 +119,13 @@ fn every_problem_of_every_channel_is_reported() {
         hint: such as `https://data.example.com`
     "#);
 }
+
+#[test]
+fn the_example_of_the_documentation_is_read() {
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/alerts.md");
+    let text = fs::read_to_string(text).unwrap();
+    let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let plan = with(&example.replace("sources = [\"weather\"]", "sources = [\"bars\"]")).unwrap();
+    assert_eq!(plan.settings.alerts.len(), 2);
+    assert!(plan.settings.heartbeat.unwrap().fail);
+}
