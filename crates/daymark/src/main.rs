@@ -4,6 +4,7 @@
 //! folder. This crate is the only one that knows all the others; `run/execute.rs` is the product on
 //! one screen. Deliberately absent: any stage's own work.
 
+mod alerts;
 mod cli;
 mod commands;
 mod demo;
@@ -70,5 +71,6 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Pause(arguments) => commands::pause::pause(&arguments).await,
         Command::Resume(arguments) => commands::pause::resume(&arguments).await,
         Command::Plan(arguments) => commands::plan::plan(&arguments).await,
+        Command::Alerts(command) => commands::alerts::alerts(&command).await,
     }
 }

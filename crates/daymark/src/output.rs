@@ -23,7 +23,11 @@ pub(crate) fn start_log(verbose: u8) {
     let default = match verbose {
         // The wait for the embedded database is for the person who waits; retries are told by the
         // run's own progress; and the embedded server reports the end of each session as a trap.
-        0 => "warn,daymark_warehouse::embedded=info,daymark_ingest=error,oliphaunt_wasix=error",
+        // A channel of type `log` tells of what is well again, too.
+        0 => {
+            "warn,daymark_warehouse::embedded=info,daymark::alerts=info,daymark_ingest=error,\
+             oliphaunt_wasix=error"
+        }
         1 => "info,oliphaunt_wasix=error",
         _ => "debug,hyper=info,h2=info",
     };

@@ -1,8 +1,9 @@
-//! What is asked of AWS beside the raw store: secrets.
+//! What is asked of AWS beside the raw store: secrets, and that a topic passes a message on.
 //!
 //! In: the name of a secret. Out: its value, from Secrets Manager (`GetSecretValue`), or from SSM's
-//! parameter store (`GetParameter`) where the name starts with `/`. Two requests that `object_store`'s
-//! signer can sign do not need two SDKs. Deliberately absent: writing any.
+//! parameter store (`GetParameter`) where the name starts with `/`. In: a topic of SNS and a message; out: the
+//! message's id. Three requests that `object_store`'s signer can sign do not need three SDKs. Deliberately
+//! absent: writing secrets, making topics.
 
 use std::time::Duration;
 
@@ -72,9 +73,62 @@ pub(crate) async fn secret(name: &str, environment: &Environment) -> Result<Stri
     }
 }
 
+/// Why a topic did not take a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotPublished {
+    /// In words.
+    pub reason: String,
+    /// Whether it may do so when asked again.
+    pub may_pass: bool,
+}
+
+/// Has SNS pass a message on to the subscribers of a topic; gives the message's id. `once` tells the message
+/// apart from others where the topic keeps an order (`.fifo`).
+pub async fn publish_to_topic(
+    topic: &str,
+    region: &str,
+    subject: &str,
+    message: &str,
+    once: &str,
+    environment: &Environment,
+) -> Result<String, NotPublished> {
+    let passing = |reason: String| NotPublished { reason, may_pass: true };
+    let mut signer = signer().await.map_err(passing)?;
+    region.clone_into(&mut signer.region);
+    let url = endpoint("sns", region, environment);
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("Action", "Publish")
+        .append_pair("Version", "2010-03-31")
+        .append_pair("TopicArn", topic)
+        .append_pair("Subject", subject)
+        .append_pair("Message", message);
+    if topic.rsplit_once('.').is_some_and(|(_, kind)| kind == "fifo") {
+        form.append_pair("MessageGroupId", "daymark").append_pair("MessageDeduplicationId", once);
+    }
+    let body = Bytes::from(form.finish());
+    let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+    let sent = signer.send("POST", &format!("{url}/"), "sns", &headers, body).await;
+    let (status, text) = sent.map_err(|error| passing(format!("no answer of SNS: {error}")))?;
+    let tag = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(inside, _)| inside.to_owned())
+    };
+    if status == 200 {
+        return Ok(tag("MessageId").unwrap_or_default());
+    }
+    let code = tag("Code").unwrap_or_default();
+    let words = tag("Message").or_else(|| message_of(text.as_bytes())).unwrap_or_default();
+    let reason = format!("SNS answers HTTP {status} {code} {words}").trim_end().to_owned();
+    Err(NotPublished { reason, may_pass: status >= 500 || code.contains("Throttl") })
+}
+
 /// The address of a service: that of the environment, as AWS's own tools have it, or AWS's.
 fn endpoint(service: &str, region: &str, environment: &Environment) -> String {
-    let name = if service == "ssm" { "SSM" } else { "SECRETS_MANAGER" };
+    let name = match service {
+        "ssm" => "SSM",
+        "sns" => "SNS",
+        _ => "SECRETS_MANAGER",
+    };
     let variable = |name: &str| environment.get(name).map(str::to_owned);
     variable(&format!("AWS_ENDPOINT_URL_{name}"))
         .or_else(|| variable("AWS_ENDPOINT_URL"))

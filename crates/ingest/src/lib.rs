@@ -40,6 +40,7 @@ mod verify;
 mod words;
 
 pub use audit::{AuditReport, Fault, audit};
+pub use aws::{NotPublished, publish_to_topic};
 pub use catalog::{Catalog, Listed, Wanted, catalog, fetch_of_id, sources_in};
 pub use error::{ErrorKind, IngestError};
 pub use fetch::{FetchEvent, FetchOrder, Fetched, Ingest, Reach};
@@ -54,5 +55,7 @@ pub use preview::{
     CursorMove, Expectation, Met, NextPage, Preview, PreviewOrder, RefusedBecause, Timing,
 };
 pub use retry::{Policy, policy};
+pub use scrub::Scrubber;
+pub use secrets::{NoSecret, secrets};
 pub use store::{ObjectInfo, RawStore};
 pub use sync::{SyncReport, sync};

@@ -33,7 +33,7 @@ const CUT: &[u8] = "…".as_bytes();
 
 /// Hides the secrets of one request.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Scrubber {
+pub struct Scrubber {
     hidden: Hidden,
 }
 
@@ -53,7 +53,7 @@ impl Scrubber {
     }
 
     /// Hides declared secrets.
-    pub(crate) fn new(secrets: &Secrets) -> Self {
+    pub fn new(secrets: &Secrets) -> Self {
         let mut scrubber = Self::default();
         for secret in secrets.values() {
             scrubber.hide(secret);
@@ -62,7 +62,7 @@ impl Scrubber {
     }
 
     /// Hides one more secret.
-    pub(crate) fn hide(&mut self, secret: &str) {
+    pub fn hide(&mut self, secret: &str) {
         let trimmed = secret.trim();
         if trimmed.len() < SHORTEST_DECLARED {
             return;
@@ -109,7 +109,7 @@ impl Scrubber {
     }
 
     /// A text without the secrets.
-    pub(crate) fn scrub(&self, text: &str) -> String {
+    pub fn scrub(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.scrub_bytes(text.as_bytes())).into_owned()
     }
 

@@ -1,23 +1,31 @@
 //! Looks secrets up.
 //!
-//! In: the names a source uses. Out: their values. Deliberately absent: showing them.
+//! In: the names that a source or a channel uses. Out: their values. Deliberately absent: showing them.
+
+use std::collections::BTreeSet;
 
 use daymark_plan::{Environment, Secret, SecretRef, Secrets, Source};
 
 use crate::error::IngestError;
 
-/// The secrets of a source.
-pub(crate) async fn look_up(
-    source: &Source,
+/// A secret that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the secret `{name}` cannot be had: {reason}")]
+pub struct NoSecret {
+    /// Its name.
+    pub name: SecretRef,
+    /// Why.
+    pub reason: String,
+}
+
+/// The secrets of some names.
+pub async fn secrets(
+    names: BTreeSet<SecretRef>,
     environment: &Environment,
-) -> Result<Secrets, IngestError> {
+) -> Result<Secrets, NoSecret> {
     let mut secrets = Secrets::default();
-    for name in source.secrets() {
-        let missing = |reason: String| IngestError::NoSecret {
-            source_id: source.id.clone(),
-            name: name.to_string(),
-            reason,
-        };
+    for name in names {
+        let missing = |reason: String| NoSecret { name: name.clone(), reason };
         let value = match &name {
             SecretRef::Variable(variable) => environment
                 .get(variable)
@@ -30,4 +38,14 @@ pub(crate) async fn look_up(
         secrets.insert(name, Secret::new(value));
     }
     Ok(secrets)
+}
+
+/// The secrets of a source.
+pub(crate) async fn look_up(
+    source: &Source,
+    environment: &Environment,
+) -> Result<Secrets, IngestError> {
+    secrets(source.secrets(), environment).await.map_err(|NoSecret { name, reason }| {
+        IngestError::NoSecret { source_id: source.id.clone(), name: name.to_string(), reason }
+    })
 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
+use crate::alerts;
 use crate::day::DayRules;
 use crate::digest::hex;
 use crate::mart::{self, Mart};
@@ -186,6 +187,9 @@ pub fn load(folder: &Path, environment: &Environment) -> Result<Plan, PlanError>
     let zone = settings.as_ref().map_or("UTC", |(_, settings)| &settings.zone_name);
     let source_files = files(&root, "sources", "toml", &mut problems);
     let ids: Vec<String> = source_files.iter().map(|file| file.stem.clone()).collect();
+    if let Some((_, settings)) = &settings {
+        alerts::sources_exist(&settings.alerts, &ids, &mut problems);
+    }
     let sources: Vec<Source> = source_files
         .iter()
         .filter_map(|file| source::read(&file.stem, &root, zone, file.text(), &mut problems))

@@ -6,6 +6,7 @@
 //! absent: tokio, the network, the database. Nothing after this crate reads a file of
 //! configuration or an environment variable.
 
+mod alerts;
 mod calendar;
 mod calendar_file;
 mod cause;
@@ -33,6 +34,9 @@ mod sql_reads;
 mod sql_text;
 mod zone_data;
 
+pub use alerts::{
+    AlertEvent, Channel, ChannelKind, Email, Heartbeat, SmtpTls, Webhook, WebhookFormat,
+};
 pub use calendar_file::DayList;
 pub use cause::{causes, one_line};
 pub use check::{Check, Literal, Reads, Rule, Severity};

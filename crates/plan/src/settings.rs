@@ -1,7 +1,7 @@
-//! `daymark.toml`: name, zone, schedule, raw store, database, dashboard.
+//! `daymark.toml`: name, zone, schedule, raw store, database, dashboard, alerts.
 //!
 //! In: the TOML and the environment variables that override it. Out: [`Settings`]. Deliberately
-//! absent: alerts (a later issue), and opening anything that is named here.
+//! absent: opening anything that is named here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::alerts::{self, Channel, Heartbeat};
 use crate::folder::Environment;
 use crate::problem::Problem;
 use crate::raw;
@@ -140,6 +141,8 @@ pub struct Dashboard {
     pub title: String,
     /// Where it listens; default `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// The address people open it at, for links in messages; without a slash at its end.
+    pub url: Option<String>,
 }
 
 /// How long leadership lasts without a sign of life, in seconds: at most so long that another process takes
@@ -168,6 +171,10 @@ pub struct Settings {
     pub lease: Duration,
     /// How fast hosts may be asked, whatever the source: `[hosts."api.example.com"]`.
     pub hosts: BTreeMap<String, Rate>,
+    /// Who is told when something is wrong.
+    pub alerts: Vec<Channel>,
+    /// Who is pinged while all is well.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// Reads `daymark.toml`; gives the pipeline's name and its settings.
@@ -202,13 +209,26 @@ pub(crate) fn read(
     let dashboard = read_dashboard(&mut section, name.as_deref(), environment, problems);
     let lease = read_lease(&mut section, environment, problems);
     let hosts = read_hosts(&mut section, problems);
+    let alerts = alerts::read(&mut section, root, problems);
+    let heartbeat = alerts::read_heartbeat(&mut section, problems);
     section.finish(problems);
     let (database, schema) = database?;
     let schedule = schedule?;
     let (zone_name, zone) = zone?;
     let (raw, dashboard) = (raw?, dashboard?);
-    let settings =
-        Settings { zone, zone_name, schedule, raw, database, schema, dashboard, lease, hosts };
+    let settings = Settings {
+        zone,
+        zone_name,
+        schedule,
+        raw,
+        database,
+        schema,
+        dashboard,
+        lease,
+        hosts,
+        alerts,
+        heartbeat,
+    };
     Some((name?, settings))
 }
 
@@ -346,6 +366,7 @@ fn read_dashboard(
     let title = table.as_mut().and_then(|table| table.optional_string("title", problems));
     let listen =
         setting(table.as_mut(), "listen", "DAYMARK_DASHBOARD_LISTEN", environment, problems);
+    let url = setting(table.as_mut(), "url", "DAYMARK_DASHBOARD_URL", environment, problems);
     if let Some(table) = table {
         table.finish(problems);
     }
@@ -363,6 +384,21 @@ fn read_dashboard(
             address
         }
     };
+    let url = url.and_then(|(word, at)| {
+        let parsed = url::Url::parse(&word).ok();
+        let fits = parsed.is_some_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        });
+        if !fits {
+            let message = "`dashboard.url` is not the address of a page".to_owned();
+            problems.push(Problem { message, ..at }.hint("such as `https://data.example.com`"));
+        }
+        fits.then(|| word.trim_end_matches('/').to_owned())
+    });
     let title = title.unwrap_or_else(|| name.unwrap_or_default().to_owned());
-    Some(Dashboard { title, listen: listen? })
+    Some(Dashboard { title, listen: listen?, url })
 }

@@ -1,4 +1,4 @@
-//! For tests only: a fake REST server, recorded responses, databases per test.
+//! For tests only: a fake REST server, a mail server, recorded responses, databases per test.
 
 pub mod aws;
 pub mod bucket;
@@ -7,4 +7,5 @@ pub mod proxy;
 pub mod recorded;
 pub mod rest;
 pub mod server;
+pub mod smtp;
 pub mod wire;

@@ -6,6 +6,7 @@
 //! alone. Deliberately absent: where rows come
 //! from (`ingest`, `extract`) and how results look (`web`).
 
+pub mod alerts;
 mod as_of;
 pub mod backup;
 pub mod contract;

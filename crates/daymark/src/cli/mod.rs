@@ -3,6 +3,7 @@
 //! In: arguments. Out: one struct per command, in the file of what it is about. Deliberately absent: what the
 //! commands do.
 
+mod alerts;
 mod backup;
 mod checks;
 mod ledger;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use alerts::{Alerts, AlertsList, AlertsMute, AlertsTest, AlertsUnmute};
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use checks::{
     Quarantine, QuarantineCommand, QuarantineDay, QuarantineRelease, Rejects, RejectsCommand,
@@ -168,6 +170,12 @@ pub(crate) enum Command {
     /// the days, `show` the rows and the SQL that found them. `release` publishes such a day after all; who
     /// did it and why is kept in the raw store beside the fetch, and a rebuild obeys it.
     Quarantine(Quarantine),
+    /// Show what is wrong and who was told, mute it, and try the channels
+    ///
+    /// What is wrong is opened and closed by runs and by the clock, and told to the channels of `[[alerts]]` in
+    /// daymark.toml, by `daymark up` and at the end of `daymark run`.
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// Run the reference pipeline on generated data, without a network, and show its dashboard
     ///
     /// Writes the reference pipeline into a folder, starts a small API on a loopback port that answers

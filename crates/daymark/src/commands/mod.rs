@@ -3,6 +3,7 @@
 //! In: parsed arguments. Out: text or JSON on standard output, and an exit code. Deliberately absent:
 //! the stages themselves.
 
+pub(crate) mod alerts;
 pub(crate) mod backup;
 pub(crate) mod cursor;
 pub(crate) mod days;

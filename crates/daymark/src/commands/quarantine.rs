@@ -13,6 +13,7 @@ use daymark_warehouse::ledger::{self, Quarantined, RunKind};
 use daymark_warehouse::publish::{Answer, Verdict};
 use daymark_warehouse::{Session, Warehouse};
 
+use crate::alerts;
 use crate::cli::{QuarantineCommand, QuarantineDay, QuarantineRelease};
 use crate::commands;
 use crate::failure::Failure;
@@ -124,6 +125,7 @@ async fn release(
     let report = runner.execute(&order, &|event| progress.show(&event)).await;
     progress.finish();
     let report = report?;
+    alerts::after_release(plan, runner).await;
     if arguments.json {
         output::json(&report)?;
     } else {
@@ -160,7 +162,7 @@ async fn let_through(
 }
 
 /// Who is at the keyboard, as far as this machine knows.
-fn who(plan: &Plan) -> String {
+pub(crate) fn who(plan: &Plan) -> String {
     let user = ["USER", "LOGNAME"].into_iter().find_map(|name| plan.environment.get(name));
     let user = user.unwrap_or("somebody").to_owned();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

@@ -9,6 +9,7 @@ use daymark_ingest::Reach;
 use daymark_plan::{Clock, Plan, Source, SourceId};
 use daymark_warehouse::ledger::RunKind;
 
+use crate::alerts::{self, Ran};
 use crate::cli::Run;
 use crate::commands;
 use crate::failure::Failure;
@@ -41,8 +42,10 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     let reach = if days == due { Reach::Forward } else { Reach::ByDay };
     let order = Order { kind: RunKind::Manual, scheduled_at: None, days, reach, claim: None };
     let progress = Progress::new();
+    alerts::before_run(&plan).await;
     let done = runner.execute(&order, &|event| progress.show(&event)).await;
     progress.finish();
+    alerts::after_run(&plan, &runner, &clock, &Ran::of(&done)).await;
     runner.close().await;
     let report = done?;
     if arguments.json {

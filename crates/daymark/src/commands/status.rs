@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan};
+use daymark_warehouse::alerts::Overview;
 use daymark_warehouse::{
     DayState, DriftSeen, LastPublish, OlderDays, Reader, SchedulerState, SourceDays, Warehouse,
     Warning,
@@ -34,12 +35,14 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
         let drift = reader.drift_seen(from, to).await?;
         let older = reader.older_days(&plan).await?;
         let scheduler = reader.scheduler().await?;
-        let said = (refused_marts, warnings, drift, older, scheduler);
+        let alerts = commands::alerts::overview(&warehouse).await?;
+        let said = (refused_marts, warnings, drift, older, scheduler, alerts);
         Ok::<_, Failure>((days, reader.last_publish().await?, said))
     };
     let read = read.await;
     warehouse.close().await;
-    let (sources, last_publish, (refused_marts, warnings, drift, older, scheduler)) = read?;
+    let (sources, last_publish, said) = read?;
+    let (refused_marts, warnings, drift, older, scheduler, alerts) = said;
     let next = plan.next_fire(now);
     let unknown = plan.calendar_gaps(from, to);
     if arguments.json {
@@ -55,6 +58,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "older": older,
             "scheduler": scheduler.leader,
             "pauses": scheduler.pauses,
+            "alerts": alerts,
         }))?;
     } else {
         let told = Told {
@@ -64,6 +68,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             drift: &drift,
             older: &older,
             scheduler: &scheduler,
+            alerts: &alerts,
         };
         output::to_stdout(&text(&plan, &sources, &told, last_publish, next, now))?;
     }
@@ -78,6 +83,7 @@ struct Told<'t> {
     drift: &'t [DriftSeen],
     older: &'t [OlderDays],
     scheduler: &'t SchedulerState,
+    alerts: &'t Overview,
 }
 
 /// How many changes of shape are told; `daymark drift` has them all.
@@ -147,6 +153,13 @@ fn text(
     }
     for reason in told.refused_marts {
         text.push_str(&format!("mart failed: {reason}\n"));
+    }
+    for channel in &told.alerts.undelivered {
+        text.push_str(&commands::alerts::waiting(plan, channel));
+    }
+    if !told.alerts.open.is_empty() && !plan.settings.alerts.is_empty() {
+        let open = output::counted(told.alerts.open.len() as u64, "alert");
+        text.push_str(&format!("{open} open: `daymark alerts list`\n"));
     }
     let zone = &plan.settings.zone;
     let local = |at: Timestamp| output::local(at, zone);

@@ -14,6 +14,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts;
 use crate::cli::Up;
 use crate::commands;
 use crate::failure::Failure;
@@ -28,19 +29,27 @@ pub(crate) async fn up(arguments: &Up) -> Result<ExitCode, Failure> {
     let clock = Clock::System;
     let listener =
         lifecycle::listen(arguments.listen.unwrap_or(plan.settings.dashboard.listen)).await?;
-    let runner = Arc::new(Runner::new(Arc::clone(&plan), clock.clone()));
+    let (bell, ear) = alerts::bell();
+    let runner = Arc::new(Runner::new(Arc::clone(&plan), clock.clone()).ringing(bell));
     let mut scheduler = Scheduler::new(Arc::clone(&plan), Arc::clone(&runner), clock.clone());
     let dashboard = lifecycle::dashboard(&plan, &runner, clock.clone(), false).await?;
     let work = async |stop: CancellationToken| {
         let serving = lifecycle::serve(listener, dashboard, stop.clone());
         // A schedule that cannot be kept ends the dashboard as well: a process that looks alive and does
         // nothing would be silence.
-        let done = tokio::try_join!(serving, keep_schedule(&plan, &mut scheduler, &clock, &stop));
+        let over = CancellationToken::new();
+        let watching = alerts::keep_watch(&plan, &runner, &clock, ear, &over);
+        let scheduling = async {
+            let kept = keep_schedule(&plan, &mut scheduler, &clock, &stop).await;
+            over.cancel();
+            kept
+        };
+        let done = tokio::try_join!(serving, scheduling, watching);
         // Guests of the embedded database finish what they are at; that can be given up as well.
         runner.close().await;
-        done.map(|((), ())| ())
+        done.map(|((), (), ())| ())
     };
-    let done = lifecycle::until_stopped(work).await;
+    let done = Box::pin(lifecycle::until_stopped(work)).await;
     if let Ok(Ended::AtOnce) = done {
         lifecycle::exit_at_once();
     }

@@ -34,6 +34,7 @@ use super::report::{Part, RunReport, State};
 use super::rows;
 use super::unpublished::{Look, Unpublished};
 use super::verdicts;
+use crate::alerts::{Bell, Ran};
 use crate::failure::Failure;
 use crate::schedule;
 
@@ -60,6 +61,8 @@ pub(crate) struct Runner {
     clock: Clock,
     ingest: OnceCell<Ingest>,
     warehouse: OnceCell<Warehouse>,
+    /// Rung when a run starts and ends, where somebody hears it.
+    bell: Option<Bell>,
 }
 
 /// What ingest brought for a day, of one entity.
@@ -101,7 +104,12 @@ type Watch<'w> = dyn Fn(RunEvent<'_>) + Send + Sync + 'w;
 impl Runner {
     /// A runner of a plan. Nothing is opened yet.
     pub(crate) fn new(plan: Arc<Plan>, clock: Clock) -> Self {
-        Self { plan, clock, ingest: OnceCell::new(), warehouse: OnceCell::new() }
+        Self { plan, clock, ingest: OnceCell::new(), warehouse: OnceCell::new(), bell: None }
+    }
+
+    /// The same, with a bell for its runs.
+    pub(crate) fn ringing(self, bell: Bell) -> Self {
+        Self { bell: Some(bell), ..self }
     }
 
     /// One run.
@@ -110,6 +118,19 @@ impl Runner {
         order: &Order,
         watch: &Watch<'_>,
     ) -> Result<RunReport, Failure> {
+        if let Some(bell) = &self.bell {
+            bell.started();
+        }
+        let done = Box::pin(self.one_run(order, watch)).await;
+        // A run that was taken over has not ended: whoever took over tells.
+        let is_lost = done.as_ref().is_err_and(Failure::is_lease_lost);
+        if let Some(bell) = self.bell.as_ref().filter(|_| !is_lost) {
+            bell.ended(Ran::of(&done));
+        }
+        done
+    }
+
+    async fn one_run(&self, order: &Order, watch: &Watch<'_>) -> Result<RunReport, Failure> {
         let run_id = order.claim.as_ref().map_or_else(Uuid::now_v7, |claim| claim.run_id);
         let journal = Journal::new(self.clock.clone());
         let told = |event: RunEvent<'_>| {

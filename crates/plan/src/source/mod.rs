@@ -25,6 +25,7 @@ pub(crate) use limits::read_calls;
 pub use limits::{Expect, Rate, Retry, Weight};
 pub use pagination::{PageStyle, Pagination};
 pub use request::{Body, JsonTemplate, Method, Request, check_url, is_secret_name};
+pub(crate) use request::{address, is_header_name, secret, template};
 pub use schema::SchemaRules;
 pub use template::{Moment, Name, SecretRef, Secrets, Template, Values};
 

@@ -155,13 +155,13 @@ pub fn is_secret_name(name: &str) -> bool {
 }
 
 /// Whether a header can have this name (RFC 9110 section 5.1).
-pub(super) fn is_header_name(name: &str) -> bool {
+pub(crate) fn is_header_name(name: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(token)
 }
 
 /// A template that must not hold its secret in plain words.
-pub(super) fn secret(
+pub(crate) fn secret(
     section: &mut Section<'_>,
     key: &str,
     problems: &mut Vec<Problem>,
@@ -184,7 +184,7 @@ fn in_plain_words(section: &Section<'_>, key: &str, name: &str) -> Problem {
 }
 
 /// Parses a text as a template, reporting one that is none.
-pub(super) fn template(
+pub(crate) fn template(
     section: &Section<'_>,
     key: &str,
     text: &str,
@@ -312,7 +312,7 @@ pub fn check_url(word: &str) -> Result<(), Problem> {
 }
 
 /// Checks an address as far as it is known before its secrets are.
-pub(super) fn address(
+pub(crate) fn address(
     section: &Section<'_>,
     key: &str,
     template: &Template,

@@ -258,6 +258,22 @@ impl Template {
         Ok(text)
     }
 
+    /// The text with its secrets in their place, of one that names nothing else.
+    pub fn revealed(&self, secrets: &Secrets) -> Result<String, String> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Secret(name) => {
+                    let secret = secrets.get(name);
+                    text.push_str(secret.ok_or_else(|| format!("`{name}` was not looked up"))?);
+                }
+                Part::Value(_) => return Err(format!("`{}` names a value", self.text)),
+            }
+        }
+        Ok(text)
+    }
+
     /// The values it moves by a span of the clock, which must then be instants.
     pub(super) fn moved_by_the_clock(&self) -> impl Iterator<Item = &Name> {
         self.parts.iter().filter_map(|part| match part {

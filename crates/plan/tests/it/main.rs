@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+mod alerts;
 mod checks;
 mod ledger;
 mod model_tests;

@@ -10,6 +10,7 @@ use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::{Attempt, DayOutcome, record_attempt};
+use crate::alerts;
 use crate::error::WarehouseError;
 use crate::fires::{self, Claim};
 use crate::holder::{self, Life, OpenRun};
@@ -263,6 +264,10 @@ pub async fn close_interrupted(
             .map_err(&doing)?;
         closed.push(Interrupted { run_id, reason });
     }
+    if let Some(last) = closed.last() {
+        let reason = format!("it was cut off: {}", last.reason);
+        Box::pin(alerts::run_failed(&transaction, last.run_id, &reason, now)).await?;
+    }
     transaction.commit().await.map_err(&doing)?;
     Ok(closed)
 }
@@ -474,6 +479,7 @@ pub async fn finish_run(
         )
         .await
         .map_err(&doing)?;
+    Box::pin(alerts::run_closed(&transaction, run_id, now)).await?;
     if let Some(claim) = claim {
         fires::settle(&transaction, claim, now).await?;
     }
@@ -535,6 +541,7 @@ pub async fn fail_run(
         )
         .await
         .map_err(&doing)?;
+    Box::pin(alerts::run_failed(&transaction, run_id, reason, now)).await?;
     transaction.commit().await.map_err(&doing)
 }
 

@@ -33,6 +33,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{IsolationLevel, Transaction};
 use uuid::Uuid;
 
+use crate::alerts;
 use crate::contract::{self, Refused};
 use crate::error::{WarehouseError, said_of_rows};
 use crate::lease::Fence;
@@ -319,6 +320,8 @@ pub async fn publish(
     } else {
         record::withdraw(&transaction, publish_id).await?;
     }
+    let fetches: Vec<&str> = report.fetches.keys().map(String::as_str).collect();
+    Box::pin(alerts::published(&transaction, plan, request.run_id, &fetches, request.now)).await?;
     watch(Progress::Committing);
     // Last, because it keeps others from taking the lease over until the commit.
     if let Some(fence) = &request.fence {

@@ -1,0 +1,653 @@
+//! Alerts as their receivers meet them: real HTTP and real mail, on both kinds of PostgreSQL, and what is left when
+//! programs are killed or run beside each other.
+
+use std::collections::BTreeMap;
+
+use daymark_testkit::database::Kind;
+use daymark_testkit::on_both_databases;
+use daymark_testkit::rest::{Gate, Reply, RestServer, SeenRequest};
+use daymark_testkit::smtp::{SmtpServer, Speaks};
+use serde_json::Value;
+
+use crate::world::{
+    Done, GOOD_WEATHER, MARKET, WEATHER, Weather, World, bars, closed_port, run_to_end,
+};
+
+on_both_databases! {
+    a_failed_day_is_told_once_and_its_recovery_too;
+    a_muted_source_is_told_of_when_the_mute_ends;
+    what_a_webhook_refuses_twice_it_gets_once;
+    what_was_committed_before_a_kill_is_told_by_the_next_process;
+}
+
+/// Where the tests' webhook is.
+const HOOK: &str = "/hook/tokqen-in-the-path";
+
+/// A pipeline that owes no day of its own accord.
+async fn quiet(kind: Kind) -> World {
+    let world = World::answering(kind).await;
+    world.edit("daymark.toml", "cron(0 8 * * ? *)", "cron(0 8 1 1 ? 2099)");
+    world
+}
+
+/// A pipeline that tells a webhook.
+async fn told(kind: Kind, more: &str) -> (World, RestServer) {
+    let world = quiet(kind).await;
+    let sink = RestServer::start().await;
+    sink.on(HOOK, Reply::new(200, "thanks"));
+    let text = world.read("daymark.toml");
+    let channel = format!(
+        "{text}\n[[alerts]]\nname = \"ops\"\ntype = \"webhook\"\nurl = \"${{HOOK}}\"\n{more}\n"
+    );
+    world.write("daymark.toml", &channel);
+    (world, sink)
+}
+
+/// The program with the webhook's address in its environment.
+async fn daymark(world: &World, sink: &RestServer, arguments: &[&str]) -> Done {
+    run_to_end(world.command(arguments).env("HOOK", sink.url(HOOK))).await
+}
+
+async fn run(world: &World, sink: &RestServer, date: &str) -> Done {
+    daymark(world, sink, &["run", "--as-of-now", "--date", date]).await
+}
+
+/// The alerts of a request.
+fn alerts(request: &SeenRequest) -> Vec<Value> {
+    let document: Value = serde_json::from_str(&request.body).unwrap();
+    assert_eq!((document["version"].as_u64(), request.method.as_str()), (Some(1), "POST"));
+    document["alerts"].as_array().unwrap().clone()
+}
+
+/// What a webhook was told: action, event and key of each message.
+fn story(sink: &RestServer) -> Vec<String> {
+    let of = |alert: &Value| {
+        ["action", "event", "key"].map(|name| alert[name].as_str().unwrap()).join(" ")
+    };
+    sink.requests().iter().flat_map(alerts).map(|alert| of(&alert)).collect()
+}
+
+fn gone() -> Reply {
+    Reply::json(r#"{"error":true,"reason":"gone"}"#).status(404)
+}
+
+async fn a_failed_day_is_told_once_and_its_recovery_too(kind: Kind) {
+    let (world, sink) = told(kind, "").await;
+    world.edit("daymark.toml", "[dashboard]", "[dashboard]\nurl = \"https://data.test\"");
+    world.api.only(WEATHER, gone());
+    run(&world, &sink, "2026-03-02").await.expect_code(1);
+    let day = "day:weather:2026-03-02";
+    assert_eq!(story(&sink), [format!("trigger run_failed {day}")]);
+    let alert = alerts(&sink.requests()[0]).remove(0);
+    assert_eq!(alert["summary"], "weather 2026-03-02 failed");
+    assert_eq!(alert["reason"], "HTTP 404: gone");
+    assert_eq!(alert["todo"], "daymark run --source weather");
+    assert_eq!(alert["url"], "https://data.test/ledger?to=2026-03-05&days=30");
+    documented(&sink.requests()[0].body);
+
+    // The same failure again is nothing new.
+    run(&world, &sink, "2026-03-02").await.expect_code(1);
+    assert_eq!(story(&sink).len(), 1);
+    let list = daymark(&world, &sink, &["alerts", "list", "--json"]).await.json();
+    assert_eq!(
+        (&list["open"][0]["key"], &list["open"][0]["told"][0]),
+        (&day.into(), &"ops".into())
+    );
+    let status = daymark(&world, &sink, &["status", "--days", "1"]).await;
+    assert!(status.stdout.contains("1 alert open: `daymark alerts list`"), "{}", status.stdout);
+
+    world.api.only(WEATHER, Reply::json(GOOD_WEATHER.body()));
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    assert_eq!(story(&sink)[1..], [format!("resolve run_failed {day}")]);
+    let list = daymark(&world, &sink, &["alerts", "list"]).await;
+    assert_eq!(list.stdout, "nothing is wrong\n");
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    assert_eq!(story(&sink).len(), 2);
+}
+
+/// A document has the members that docs/alerts.md shows, in that order, of those types.
+fn documented(body: &str) {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/alerts.md"));
+    let text = text.unwrap();
+    let shown = text.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let shown: Value = serde_json::from_str(shown).unwrap();
+    let sent: Value = serde_json::from_str(body).unwrap();
+    same_shape(&shown, &sent);
+}
+
+fn same_shape(shown: &Value, sent: &Value) {
+    match (shown, sent) {
+        (Value::Object(shown), Value::Object(sent)) => {
+            let names =
+                |map: &serde_json::Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(names(shown), names(sent));
+            shown.values().zip(sent.values()).for_each(|(shown, sent)| same_shape(shown, sent));
+        }
+        (Value::Array(shown), Value::Array(sent)) => same_shape(&shown[0], &sent[0]),
+        (shown, sent) => {
+            assert_eq!(
+                std::mem::discriminant(shown),
+                std::mem::discriminant(sent),
+                "{shown} {sent}"
+            );
+        }
+    }
+}
+
+async fn a_muted_source_is_told_of_when_the_mute_ends(kind: Kind) {
+    let (world, sink) = told(kind, "").await;
+    let muting = ["alerts", "mute", "--source", "weather", "--why", "the API moves"];
+    let muted = daymark(&world, &sink, &muting).await;
+    assert_eq!(muted.stdout, "muted; `daymark alerts unmute 1` takes it back\n");
+    world.api.only(WEATHER, gone());
+    world.api.only(MARKET, gone());
+    run(&world, &sink, "2026-03-02").await.expect_code(1);
+    assert_eq!(story(&sink), ["trigger run_failed day:sp500:2026-03-02"]);
+    let list = daymark(&world, &sink, &["alerts", "list"]).await;
+    let says = |text: &str| assert!(list.stdout.contains(text), "{text}: {}", list.stdout);
+    says("day:weather:2026-03-02");
+    says("muted (1): weather, until it is taken back, by ");
+    says(": the API moves\n");
+
+    daymark(&world, &sink, &["alerts", "unmute", "1"]).await.expect_code(0);
+    run(&world, &sink, "2026-03-02").await.expect_code(1);
+    assert_eq!(story(&sink)[1..], ["trigger run_failed day:weather:2026-03-02"]);
+    daymark(&world, &sink, &["alerts", "unmute", "1"]).await.expect_code(2);
+}
+
+async fn what_a_webhook_refuses_twice_it_gets_once(kind: Kind) {
+    let (world, sink) = told(kind, "").await;
+    sink.only(HOOK, Reply::new(500, "out of order"));
+    sink.on(HOOK, Reply::close());
+    sink.on(HOOK, Reply::new(204, ""));
+    world.api.only(WEATHER, gone());
+    run(&world, &sink, "2026-03-02").await.expect_code(1);
+    let ids: Vec<Value> =
+        sink.requests().iter().map(|request| alerts(request)[0]["id"].clone()).collect();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    run(&world, &sink, "2026-03-02").await.expect_code(1);
+    assert_eq!(sink.requests().len(), 3, "it has it");
+}
+
+/// Holds up whoever would claim a message, and nobody who publishes.
+async fn held_up(world: &World) -> tokio_postgres::Client {
+    let client = world.native_client().await;
+    client
+        .batch_execute("begin; lock table daymark.alert_delivery in access exclusive mode")
+        .await
+        .unwrap();
+    client
+}
+
+async fn what_was_committed_before_a_kill_is_told_by_the_next_process(kind: Kind) {
+    let (world, sink) = told(kind, "").await;
+    // Makes the ledger.
+    daymark(&world, &sink, &["status"]).await.expect_code(0);
+    world.api.only(WEATHER, gone());
+    let arguments = ["run", "--as-of-now", "--date", "2026-03-02"];
+    if kind == Kind::Native {
+        let holder = held_up(&world).await;
+        let other = world.native_client().await;
+        let killed =
+            crate::world::Running::start(world.command(&arguments).env("HOOK", sink.url(HOOK)));
+        let closed = "select count(*) > 0 from (select pg_sleep(0.05)) as wait, daymark.run
+                      where finished_at is not null";
+        while !other.query_one(closed, &[]).await.unwrap().get::<_, bool>(0) {}
+        killed.kill().await;
+        holder.batch_execute("rollback").await.unwrap();
+    } else {
+        // Killed while the channel is silent: the message is claimed by then, and the claim has to lapse.
+        let gate = Gate::closed();
+        sink.only(HOOK, Reply::new(200, "thanks").held_by(&gate));
+        let killed =
+            crate::world::Running::start(world.command(&arguments).env("HOOK", sink.url(HOOK)));
+        while sink.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        killed.kill().await;
+        sink.only(HOOK, Reply::new(200, "thanks"));
+        assert_eq!(
+            story(&sink),
+            ["trigger run_failed day:weather:2026-03-02"],
+            "nobody answered it"
+        );
+        assert_eq!(
+            world
+                .value("select count(*) from daymark.alert_delivery where state = 'pending'")
+                .await,
+            1
+        );
+        return;
+    }
+    assert_eq!(story(&sink), [""; 0]);
+
+    // The next process finds the day well, and tells both in order.
+    world.api.only(WEATHER, Reply::json(GOOD_WEATHER.body()));
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    let day = "day:weather:2026-03-02";
+    assert_eq!(
+        story(&sink),
+        [format!("trigger run_failed {day}"), format!("resolve run_failed {day}")]
+    );
+    assert_eq!(sink.requests().len(), 1, "in one message");
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    assert_eq!(sink.requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_of_a_killed_process_lapses() {
+    let (world, sink) = told(Kind::Native, "").await;
+    world.api.only(WEATHER, gone());
+    let gate = Gate::closed();
+    sink.only(HOOK, Reply::new(200, "thanks").held_by(&gate));
+    let mut command = world.command(&["run", "--as-of-now", "--date", "2026-03-02"]);
+    let killed = crate::world::Running::start(command.env("HOOK", sink.url(HOOK)));
+    while sink.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    killed.kill().await;
+    sink.only(HOOK, Reply::new(200, "thanks"));
+    // Whoever comes at once believes that it is being sent.
+    run(&world, &sink, "2026-03-02").await.expect_code(1);
+    assert_eq!(sink.requests().len(), 1);
+    let client = world.native_client().await;
+    let later =
+        "update daymark.alert_delivery set claimed_until = claimed_until - interval '3 minutes'";
+    assert_eq!(client.execute(later, &[]).await.unwrap(), 1);
+    run(&world, &sink, "2026-03-02").await.expect_code(1);
+    assert_eq!(sink.requests().len(), 2);
+    assert_eq!(alerts(&sink.requests()[0])[0]["id"], alerts(&sink.requests()[1])[0]["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_that_look_tell_once() {
+    let (world, sink) =
+        told(Kind::Native, "[heartbeat]\nurl = \"${HOOK}/beat\"\nevery = \"1h\"").await;
+    sink.on(&format!("{HOOK}/beat"), Reply::new(200, "OK"));
+    // Days that were due before anything ran are missing.
+    let source = world.read("sources/weather.toml");
+    let yesterday = jiff_today().yesterday().unwrap();
+    let start = format!("start = \"{}\"\n", yesterday.yesterday().unwrap());
+    world.write("sources/weather.toml", &format!("{start}{source}"));
+    world.edit("daymark.toml", "cron(0 8 1 1 ? 2099)", "cron(0 0 * * ? *)");
+    let up = || {
+        let mut command = world.command(&["up", "--listen", "127.0.0.1:0"]);
+        crate::world::Running::start(command.env("HOOK", sink.url(HOOK)))
+    };
+    let (mut first, mut second) = (up(), up());
+    first.address().await;
+    second.address().await;
+    // A process that has looked, and told, pings.
+    let beats = || {
+        let beat = |request: &&SeenRequest| request.target.ends_with("/beat");
+        sink.requests().iter().filter(beat).count()
+    };
+    while beats() < 2 {
+        tokio::task::yield_now().await;
+    }
+    first.stop().await;
+    second.stop().await;
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for request in sink.requests().iter().filter(|request| request.method == "POST") {
+        for alert in alerts(request) {
+            *seen.entry(alert["key"].as_str().unwrap().to_owned()).or_default() += 1;
+            assert!(["late", "missing"].contains(&alert["event"].as_str().unwrap()), "{alert}");
+        }
+    }
+    assert!(seen.contains_key(&format!("day:weather:{yesterday}")), "{seen:?}");
+    assert!(seen.values().all(|times| *times == 1), "{seen:?}");
+}
+
+/// Today in the pipeline's zone, as the machine has it.
+fn jiff_today() -> jiff::civil::Date {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    let now = jiff::Timestamp::from_second(i64::try_from(now.as_secs()).unwrap()).unwrap();
+    now.in_tz("America/New_York").unwrap().date()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_that_warn_and_rows_set_aside_close_by_themselves() {
+    let (world, sink) = told(Kind::Native, "min_rejects = 2").await;
+    world.edit(
+        "models/weather_daily.sql",
+        "[[checks]]\nname = \"no day is missing\"",
+        "[[checks]]\nname = \"a coldest is known\"\nseverity = \"warn\"\nnot_null = \"temperature_min_c\"\n\n\
+         [[checks]]\nname = \"it rains little\"\nseverity = \"reject\"\nsql = \"select * from staged where date = '2026-03-01' or precipitation_mm > 3.9\"\n\n\
+         [[checks]]\nname = \"no day is missing\"",
+    );
+    run(&world, &sink, "2026-03-03").await.expect_code(0);
+    // One row was set aside, which is below the channel's threshold.
+    let key = "check:weather_daily:a coldest is known";
+    assert_eq!(story(&sink), [format!("trigger check_warned {key}")]);
+    let list = daymark(&world, &sink, &["alerts", "list", "--json"]).await.json();
+    let keys: Vec<&str> = list["open"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|alert| alert["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys, ["rejects:weather", key], "{list}");
+
+    let wet = Weather(&[
+        ("2026-03-03", Some(7.0), Some(1.0), Some(4.0)),
+        ("2026-03-04", Some(8.0), Some(1.0), Some(5.0)),
+        ("2026-03-05", Some(8.0), Some(1.0), Some(0.0)),
+    ]);
+    world.api.only(WEATHER, Reply::json(wet.body()));
+    run(&world, &sink, "2026-03-04").await.expect_code(0);
+    assert_eq!(
+        story(&sink)[1..],
+        ["trigger rejects rejects:weather".to_owned(), format!("resolve check_warned {key}")]
+    );
+    assert_eq!(alerts(&sink.requests()[1])[0]["rows"], 2);
+    // An old day without rejects says nothing of the newest.
+    let dry = Weather(&[
+        ("2026-03-02", Some(7.0), Some(1.0), Some(0.0)),
+        ("2026-03-03", Some(8.0), Some(1.0), Some(0.0)),
+    ]);
+    world.api.only(WEATHER, Reply::json(dry.body()));
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    assert_eq!(story(&sink).len(), 3);
+    run(&world, &sink, "2026-03-05").await.expect_code(0);
+    assert_eq!(story(&sink)[3..], ["resolve rejects rejects:weather"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_is_held_back_is_told_and_its_release_too() {
+    let (world, sink) = told(Kind::Native, "events = [\"quarantined\", \"recovered\"]").await;
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    world.api.only(MARKET, Reply::json(bars(&[("2026-02-27", 6900.5), ("2026-03-02", 3475.0)])));
+    world.api.only(WEATHER, gone());
+    run(&world, &sink, "2026-03-03").await.expect_code(1);
+    let day = "day:sp500:2026-03-03";
+    assert_eq!(story(&sink), [format!("trigger quarantined {day}")]);
+    let alert = alerts(&sink.requests()[0]).remove(0);
+    assert_eq!(alert["todo"], "daymark quarantine show 2026-03-03 --source sp500");
+    let release = ["quarantine", "release", "2026-03-03", "--source", "sp500", "--why", "a split"];
+    daymark(&world, &sink, &release).await.expect_code(0);
+    assert_eq!(story(&sink)[1..], [format!("resolve quarantined {day}")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_fails_as_a_whole_is_told() {
+    let (world, sink) = told(Kind::Native, "").await;
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    let client = world.native_client().await;
+    client.batch_execute("alter table daymark.publish rename to hidden").await.unwrap();
+    run(&world, &sink, "2026-03-03").await.expect_code(1);
+    let first = story(&sink);
+    assert!(first.contains(&"trigger run_failed run".to_owned()), "{first:?}");
+    client.batch_execute("alter table daymark.hidden rename to publish").await.unwrap();
+    run(&world, &sink, "2026-03-03").await.expect_code(0);
+    let after = story(&sink);
+    assert!(after[first.len()..].contains(&"resolve run_failed run".to_owned()), "{after:?}");
+    let list = daymark(&world, &sink, &["alerts", "list"]).await;
+    assert_eq!(list.stdout, "nothing is wrong\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_is_sent_over_tls_and_shows_no_secret() {
+    let world = quiet(Kind::Native).await;
+    let mut secrets = Vec::new();
+    for (name, speaks, tls) in
+        [("start", Speaks::StartTls, "starttls"), ("whole", Speaks::Tls, "implicit")]
+    {
+        let server = SmtpServer::start(speaks).await;
+        server.wants("me", "sqcret-pass word");
+        server.refuses(1);
+        world.write(&format!("{name}.pem"), server.certificate());
+        let text = world.read("daymark.toml");
+        world.write(
+            "daymark.toml",
+            &format!(
+                "{text}\n[[alerts]]\nname = \"{name}\"\ntype = \"email\"\nhost = \"127.0.0.1\"\nport = {}\n\
+                 tls = \"{tls}\"\nca_file = \"{name}.pem\"\nuser = \"me\"\npassword = \"${{SMTP_{name}}}\"\n\
+                 from = \"daymark <d@example.com>\"\nto = [\"a@example.com\", \"Bé <b@example.com>\"]\n",
+                server.port()
+            ),
+        );
+        secrets.push((format!("SMTP_{name}"), server));
+    }
+    world.api.only(WEATHER, gone());
+    world.api.only(MARKET, gone());
+    let with = |arguments: &[&str], password: &str| {
+        let mut command = world.command(arguments);
+        for (name, _) in &secrets {
+            command.env(name, password);
+        }
+        command
+    };
+    let run = ["-vv", "run", "--as-of-now", "--date", "2026-03-02"];
+    let done = run_to_end(&mut with(&run, "sqcret-pass word")).await;
+    done.expect_code(1);
+    assert!(!format!("{done:?}").contains("sqcret"), "{done:?}");
+    for (_, server) in &secrets {
+        let [mail] = <[_; 1]>::try_from(server.mails()).unwrap();
+        assert_eq!(server.attempts(), 2, "it was refused once");
+        assert!(mail.private && mail.user.as_deref() == Some("me"));
+        assert_eq!((mail.from.as_str(), mail.to.len()), ("d@example.com", 2));
+        let subject = mail.header("Subject").unwrap();
+        assert!(
+            subject.starts_with("[dc-markets] sp500 2026-03-02 failed, and 1 more"),
+            "{subject}"
+        );
+        assert_eq!(mail.header("Auto-Submitted"), Some("auto-generated"));
+        for text in [
+            "weather 2026-03-02 failed\r\n",
+            "HTTP 404: gone",
+            "to do: daymark run --source weather",
+        ] {
+            assert!(mail.text.contains(text), "{text}: {}", mail.text);
+        }
+    }
+    // A server that does not know us repeats what it was told.
+    let tried = run_to_end(&mut with(&["-vv", "alerts", "test", "start"], "wqrong-pass")).await;
+    tried.expect_code(1);
+    assert!(tried.stderr.contains("not you: ") && tried.stderr.contains("***"), "{}", tried.stderr);
+    assert!(!tried.stderr.contains("wqrong"), "{}", tried.stderr);
+    let tried = run_to_end(&mut with(&["alerts", "test", "whole"], "sqcret-pass word")).await;
+    tried.expect_code(0);
+    assert_eq!(
+        tried.stdout,
+        "`whole` took the test message; it said: SMTP 250: 2.0.0 taken as 2\n"
+    );
+    // A certificate that nobody vouches for.
+    world.write("start.pem", secrets[1].1.certificate());
+    let tried = run_to_end(&mut with(&["alerts", "test", "start"], "sqcret-pass word")).await;
+    tried.expect_code(1);
+    assert!(tried.stderr.contains("certificate"), "{}", tried.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secret_of_a_channel_is_found_nowhere() {
+    let (world, sink) =
+        told(Kind::Native, "headers = { Authorization = \"Bearer ${TOKEN}\" }").await;
+    world.edit("daymark.toml", "[dashboard]", "[heartbeat]\nurl = \"${HOOK}/beat\"\n[dashboard]");
+    let hidden = ["tokqen-in-the-path", "bqarer-secret"];
+    // It repeats what it was told, as servers do.
+    let repeats = format!("no {} for {}", hidden[1], sink.url(HOOK));
+    sink.only(HOOK, Reply::new(403, repeats));
+    sink.on(&format!("{HOOK}/beat/fail"), Reply::new(403, format!("no {}", sink.url(HOOK))));
+    world.api.only(WEATHER, gone());
+    let mut said = String::new();
+    let (_closed, port) = closed_port();
+    for (hook, arguments) in [
+        (sink.url(HOOK), vec!["run", "--as-of-now", "--date", "2026-03-02"]),
+        (sink.url(HOOK), vec!["alerts", "test", "ops"]),
+        (format!("http://127.0.0.1:{port}{HOOK}"), vec!["alerts", "test", "ops"]),
+        (format!("nonsense{HOOK}"), vec!["alerts", "test", "ops"]),
+        (sink.url(HOOK), vec!["alerts", "list"]),
+        (sink.url(HOOK), vec!["alerts", "list", "--json"]),
+        (sink.url(HOOK), vec!["status", "--json"]),
+        (sink.url(HOOK), vec!["validate"]),
+    ] {
+        let mut command = world.command(&["-v", "-v"]);
+        let done =
+            run_to_end(command.args(arguments).env("HOOK", hook).env("TOKEN", hidden[1])).await;
+        said.push_str(&format!("{done:?}"));
+    }
+    let client = world.native_client().await;
+    for row in client
+        .query("select to_jsonb(d)::text from daymark.alert_delivery as d", &[])
+        .await
+        .unwrap()
+    {
+        said.push_str(row.get(0));
+    }
+    assert!(said.contains("HTTP 403: no *** for ***"), "{said}");
+    for secret in hidden {
+        assert!(!said.contains(secret), "`{secret}` in {said}");
+    }
+    let seen = sink.requests();
+    assert!(
+        seen.iter().any(|request| request.header("authorization") == Some("Bearer bqarer-secret"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_heartbeat_hears_of_good_runs_and_of_bad_ones() {
+    let world = quiet(Kind::Native).await;
+    let sink = RestServer::start().await;
+    for path in ["/ping/start", "/ping", "/ping/fail"] {
+        sink.on(path, Reply::new(200, "OK"));
+    }
+    let text = world.read("daymark.toml");
+    let heartbeat =
+        format!("[heartbeat]\nurl = \"{}?create=1\"\nstart = true\n", sink.url("/ping"));
+    world.write("daymark.toml", &format!("{text}\n{heartbeat}"));
+    assert_eq!(world.run("2026-03-02").await.code, 0);
+    world.api.only(WEATHER, gone());
+    assert_eq!(world.run("2026-03-03").await.code, 1);
+    let seen: Vec<String> =
+        sink.requests().iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+    assert_eq!(
+        seen,
+        [
+            "GET /ping/start?create=1",
+            "GET /ping?create=1",
+            "GET /ping/start?create=1",
+            "POST /ping/fail?create=1",
+        ]
+    );
+    assert!(sink.requests()[3].body.contains("HTTP 404: gone"), "{:?}", sink.requests()[3]);
+
+    // One that does not answer fails nothing.
+    for path in ["/ping/start", "/ping"] {
+        sink.only(path, Reply::close());
+    }
+    world.api.only(WEATHER, Reply::json(GOOD_WEATHER.body()));
+    let done = world.daymark(&["run", "--as-of-now", "--date", "2026-03-03"]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.contains("the heartbeat was not taken: no answer: "), "{}", done.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_is_tried_by_name() {
+    let (world, sink) = told(Kind::Embedded, "format = \"slack\"").await;
+    let tried = daymark(&world, &sink, &["alerts", "test", "ops"]).await;
+    tried.expect_code(0);
+    assert_eq!(tried.stdout, "`ops` took the test message; it said: HTTP 200: thanks\n");
+    let body: Value = serde_json::from_str(&sink.requests()[0].body).unwrap();
+    let text = body["text"].as_str().unwrap();
+    assert!(text.starts_with("[dc-markets] a test of this channel\n"), "{text}");
+    let database = std::path::Path::new(world.database_url().trim_start_matches("embedded:"));
+    assert!(!database.try_exists().unwrap(), "no database is needed");
+    sink.only(HOOK, Reply::redirect("/elsewhere"));
+    let tried = daymark(&world, &sink, &["alerts", "test", "ops"]).await;
+    tried.expect_code(1);
+    assert!(
+        tried.stderr.starts_with(
+            "error: the channel `ops` (webhook) did not take the test message: HTTP 302; a redirect is not followed\n"
+        ),
+        "{}",
+        tried.stderr
+    );
+    let other = daymark(&world, &sink, &["alerts", "test", "opps"]).await;
+    other.expect_code(2);
+    assert!(other.stderr.contains("hint: did you mean `ops`?"), "{}", other.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_passes_a_message_on() {
+    let world = quiet(Kind::Native).await;
+    let sink = RestServer::start().await;
+    sink.on("/topic", Reply::new(200, ""));
+    let topic = daymark_testkit::aws::topic("daymark-ops", &sink.url("/topic")).await;
+    let text = world.read("daymark.toml");
+    world.write(
+        "daymark.toml",
+        &format!("{text}\n[[alerts]]\nname = \"topic\"\ntype = \"sns\"\ntopic = \"{topic}\"\n"),
+    );
+    let aws = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        command
+            .env("AWS_ENDPOINT_URL", daymark_testkit::aws::endpoint())
+            .env("AWS_ACCESS_KEY_ID", "AKIATEST")
+            .env("AWS_SECRET_ACCESS_KEY", "sqcret-key");
+        command
+    };
+    let tried = run_to_end(&mut aws(&["alerts", "test", "topic"])).await;
+    tried.expect_code(0);
+    assert!(tried.stdout.contains("it said: SNS message "), "{}", tried.stdout);
+    world.api.only(WEATHER, gone());
+    run_to_end(&mut aws(&["run", "--as-of-now", "--date", "2026-03-02"])).await.expect_code(1);
+    let notified: Vec<Value> = sink
+        .requests()
+        .iter()
+        .filter_map(|request| serde_json::from_str(&request.body).ok())
+        .filter(|body: &Value| body["Type"] == "Notification")
+        .collect();
+    assert_eq!(notified.len(), 2, "{notified:?}");
+    assert_eq!(notified[1]["Subject"], "[dc-markets] weather 2026-03-02 failed");
+    assert!(notified[1]["Message"].as_str().unwrap().contains("HTTP 404: gone"));
+    world.edit("daymark.toml", "daymark-ops", "daymark-nobody");
+    let tried = run_to_end(&mut aws(&["alerts", "test", "topic"])).await;
+    tried.expect_code(1);
+    assert!(tried.stderr.contains("SNS answers HTTP 404 NotFound"), "{}", tried.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_that_change_their_shape_are_told() {
+    let (world, sink) = told(Kind::Native, "").await;
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    let mut other = GOOD_WEATHER.json();
+    other["model"] = "ecmwf".into();
+    world.api.only(WEATHER, Reply::json(other.to_string()));
+    run(&world, &sink, "2026-03-03").await.expect_code(0);
+    assert_eq!(story(&sink), ["trigger schema_drift drift:weather"]);
+    let alert = alerts(&sink.requests()[0]).remove(0);
+    assert!(alert["reason"].as_str().unwrap().contains("`$.model` is new"), "{alert}");
+    // The next day in the same shape is what is known by then.
+    run(&world, &sink, "2026-03-04").await.expect_code(0);
+    assert_eq!(story(&sink)[1..], ["resolve schema_drift drift:weather"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_that_died_is_told_and_its_return_too() {
+    let (world, sink) = told(Kind::Native, "events = [\"scheduler_stopped\", \"recovered\"]").await;
+    let start = || {
+        let mut command = world.command(&["up", "--listen", "127.0.0.1:0"]);
+        crate::world::Running::start(command.env("HOOK", sink.url(HOOK)))
+    };
+    let mut up = start();
+    up.says("scheduler: this process keeps the schedule").await;
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    assert_eq!(story(&sink), [""; 0], "it lives");
+    up.kill().await;
+    let client = world.native_client().await;
+    let later = "update daymark.lease set until = until - interval '10 minutes', seen_at = seen_at - interval '10 minutes'";
+    assert_eq!(client.execute(later, &[]).await.unwrap(), 1);
+    run(&world, &sink, "2026-03-02").await.expect_code(0);
+    assert_eq!(story(&sink), ["trigger scheduler_stopped scheduler"]);
+    let alert = alerts(&sink.requests()[0]).remove(0);
+    assert!(alert["reason"].as_str().unwrap().contains("was last seen at"), "{alert}");
+    let mut up = start();
+    up.says("scheduler: this process ").await;
+    while sink.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(story(&sink)[1..], ["resolve scheduler_stopped scheduler"]);
+    up.stop().await;
+}
