@@ -99,7 +99,9 @@ fn the_examples_of_the_reference_are_read() {
     let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/folder.md");
     let reference = std::fs::read_to_string(reference).unwrap();
     let mut read = 0;
-    for block in reference.split("```toml\n").skip(1) {
+    let (_, of_sources) = reference.split_once("\n## sources/ID.toml\n").unwrap();
+    let (of_sources, _) = of_sources.split_once("\n## ").unwrap();
+    for block in of_sources.split("```toml\n").skip(1) {
         let (example, _) = block.split_once("```").unwrap();
         let mut source = format!("id = \"s\"\n{example}");
         if !source.contains("[request]") {
