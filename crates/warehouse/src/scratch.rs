@@ -16,7 +16,6 @@ use crate::sql::ident;
 /// A database to try things in.
 #[derive(Debug)]
 pub struct Scratch {
-    plan: Plan,
     warehouse: Warehouse,
 }
 
@@ -26,32 +25,31 @@ impl Scratch {
         let mut plan = plan.clone();
         plan.settings.database = DatabaseUrl::Embedded(directory.to_owned());
         let warehouse = Warehouse::open(&plan).await?;
-        Ok(Self { plan, warehouse })
+        Ok(Self { warehouse })
     }
 
-    /// A session for one unit of work.
+    /// A session for one unit of work. Its commits wait for the disk as everywhere: the embedded server forgets
+    /// with its session what has not reached it.
     pub async fn session(&self) -> Result<Session, WarehouseError> {
-        let mut session = self.warehouse.session("trying").await?;
-        // Nothing here outlives the process: no commit has to wait for the disk.
-        let settings = "set synchronous_commit = off";
-        let doing = WarehouseError::statement("opening a session");
-        session.client().batch_execute(settings).await.map_err(doing)?;
-        Ok(session)
+        self.warehouse.session("trying").await
     }
 
-    /// Makes it as new: no table, no view, a ledger without a word in it.
+    /// Makes it as new: no table, no view, a ledger without a word in it. The ledger's tables stay, which is
+    /// a good part of what a new one would cost.
     pub async fn empty(&self) -> Result<(), WarehouseError> {
         let mut session = self.session().await?;
         let schema = self.warehouse.schema();
-        let drop = format!(
-            "drop schema if exists {} cascade; drop schema if exists daymark cascade",
-            ident(schema)
-        );
         let doing = WarehouseError::statement("emptying a database to try things in");
-        session.client().batch_execute(&drop).await.map_err(doing)?;
-        migrate::make_schema(session.client(), schema).await?;
-        let url = self.warehouse.url();
-        migrate::ensure(session.client(), &self.plan.name, schema, url).await
+        let tables = "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables
+                      where schemaname = 'daymark' and tablename not in ('migration', 'pipeline')";
+        let row = session.client().query_one(tables, &[]).await.map_err(&doing)?;
+        let empty = format!(
+            "drop schema if exists {} cascade; truncate {} restart identity",
+            ident(schema),
+            row.get::<_, String>(0)
+        );
+        session.client().batch_execute(&empty).await.map_err(&doing)?;
+        migrate::make_schema(session.client(), schema).await
     }
 
     /// Lets it go.

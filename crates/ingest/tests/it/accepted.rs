@@ -98,6 +98,21 @@ async fn a_good_answer_is_archived_put_at_its_raw_key_and_described() {
             "rejects": [],
             "rows_sha256": "<rows sha256>"
           },
+          "outline": {
+            "cut": false,
+            "paths": {
+              "$": "object",
+              "$.daily": "object",
+              "$.daily.temperature_2m_max": "array",
+              "$.daily.temperature_2m_max[*]": "number 9.1",
+              "$.daily.time": "array",
+              "$.daily.time[*]": "string \"2026-11-22\"",
+              "$.daily_units": "object",
+              "$.daily_units.time": "string \"iso8601\"",
+              "$.generationtime_ms": "number 0.07",
+              "$.latitude": "number 38.9"
+            }
+          },
           "unchanged": false,
           "cursor_before": null,
           "cursor": null,
