@@ -1,6 +1,7 @@
 //! Tells the tests whether the recorded responses lie beside the repository, and where Prometheus's
 //! `promtool` is.
 
+#[expect(clippy::disallowed_methods, reason = "this variable is for tests only")]
 fn main() {
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures");
     println!("cargo::rustc-check-cfg=cfg(has_shared)");

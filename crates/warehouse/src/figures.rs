@@ -421,10 +421,14 @@ async fn schedule(
         *missed.entry([row.get(0)]).or_default() += unsigned(row.get(3));
     };
     let (ended, later): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.get(4));
-    ended.into_iter().for_each(|row| sum(&mut marks.fires, row));
+    for row in ended {
+        sum(&mut marks.fires, row);
+    }
     marks.fire = marks.fire.max(settled);
     let mut all = marks.fires.clone();
-    later.into_iter().for_each(|row| sum(&mut all, row));
+    for row in later {
+        sum(&mut all, row);
+    }
     (figures.totals.fires, figures.totals.fires_missed) = all;
     Ok(())
 }

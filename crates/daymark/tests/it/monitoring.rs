@@ -68,9 +68,9 @@ async fn the_metrics_say_what_the_ledger_has_before_and_after_a_restart(kind: Ki
         (r#"daymark_requests_total{source="weather",outcome="answered"}"#, 2.0),
         (r#"daymark_requests_total{source="weather",outcome="failed"}"#, 0.0),
         (r#"daymark_requests_total{source="sp500",outcome="answered"}"#, 1.0),
-        (r#"daymark_requests_total{source="sp500",outcome="failed"}"#, 3.0),
-        (r#"daymark_request_errors_total{source="sp500",error="unavailable"}"#, 3.0),
-        (r#"daymark_request_duration_seconds_count{source="sp500"}"#, 4.0),
+        (r#"daymark_requests_total{source="sp500",outcome="failed"}"#, 4.0),
+        (r#"daymark_request_errors_total{source="sp500",error="unavailable"}"#, 4.0),
+        (r#"daymark_request_duration_seconds_count{source="sp500"}"#, 5.0),
         (r#"daymark_rows_total{table="weather_daily",kind="inserted"}"#, 3.0),
         (r#"daymark_rows_total{table="weather_daily",kind="unchanged"}"#, 3.0),
         (r#"daymark_last_publish_rows{table="weather_daily",kind="unchanged"}"#, 3.0),
@@ -93,7 +93,7 @@ async fn the_metrics_say_what_the_ledger_has_before_and_after_a_restart(kind: Ki
     assert!(seen[bytes] > 15.0, "{text}");
     let days: f64 = seen
         .iter()
-        .filter(|(key, _)| key.starts_with("daymark_days{source=\"weather\""))
+        .filter(|(key, _)| key.starts_with("daymark_day_states{source=\"weather\""))
         .map(|(_, value)| value)
         .sum();
     assert_eq!(days, 30.0, "{text}");

@@ -182,7 +182,7 @@ fn sources_and_days(to: &mut Exposition, shown: &Shown<'_>, figures: &Figures) {
         }
     }
     let help = format!("Days of the last {DAYS} of the source, by their state now.");
-    let mut days = to.family("daymark_days", Kind::Gauge, &help);
+    let mut days = to.family("daymark_day_states", Kind::Gauge, &help);
     for key in shown.by_source(&DAY_STATES) {
         let count = figures.days.get(&key).copied().unwrap_or(0);
         days.sample(&[("source", &key[0]), ("state", &key[1])], count);
