@@ -2,7 +2,7 @@
 
 use daymark_testkit::database::Kind;
 use daymark_testkit::on_both_databases;
-use daymark_warehouse::figures::Figures;
+use daymark_warehouse::figures::{AlertFigures, Figures};
 
 use crate::bench::Bench;
 
@@ -109,16 +109,19 @@ async fn totals_that_are_read_on_are_those_of_all_rows(kind: Kind) {
 async fn alerts_are_counted_where_there_are_any(kind: Kind) {
     let bench = Bench::new(kind).await;
     let alerts = async || bench.reader().figures(&bench.plan, None).await.unwrap().alerts;
-    let tables = "create table if not exists daymark.alert (event text, resolved_at timestamptz);
-         create table if not exists daymark.alert_outbox (planned_at timestamptz);
-         create table if not exists daymark.alert_delivery (channel text, state text);";
-    assert_eq!(alerts().await, None);
-    sql(&bench, tables).await;
+    assert_eq!(alerts().await, Some(AlertFigures::default()));
     sql(
         &bench,
-        "insert into daymark.alert values ('run_failed', null), ('day_late', null), ('day_late', null), ('day_late', now());
-         insert into daymark.alert_outbox values (null), (now());
-         insert into daymark.alert_delivery values ('ops', 'pending'), ('ops', 'sent'), ('ops', 'given_up');",
+        "insert into daymark.alert (key, event, reason, opened_at, resolved_at)
+         values ('a', 'run_failed', '', now(), null), ('b', 'day_late', '', now(), null),
+                ('c', 'day_late', '', now(), null), ('d', 'day_late', '', now(), now());
+         insert into daymark.alert_outbox (alert_id, number, action, event, reason, at, planned_at)
+         select min(alert_id), 1, 'trigger', '', '', now(), null from daymark.alert union all
+         select min(alert_id), 2, 'trigger', '', '', now(), now() from daymark.alert;
+         insert into daymark.alert_delivery (alert_id, channel, number, action, event, reason, at, state, next_at)
+         select min(alert_id), 'ops', 1, 'trigger', '', '', now(), 'pending', now() from daymark.alert union all
+         select min(alert_id), 'ops', 2, 'trigger', '', '', now(), 'sent', now() from daymark.alert union all
+         select min(alert_id), 'ops', 3, 'trigger', '', '', now(), 'given_up', now() from daymark.alert;",
     )
     .await;
     let alerts = alerts().await.unwrap();
