@@ -52,7 +52,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             text.push_str(&format!("hint: {hint}\n"));
         }
-        crate::output::to_stderr(&text);
+        crate::output::error_to_stderr(&text);
         ExitCode::from(self.code)
     }
 }

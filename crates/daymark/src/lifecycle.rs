@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use daymark_plan::{Clock, Plan};
+use daymark_ingest::RawStore;
+use daymark_plan::{Clock, Plan, one_line};
 use daymark_warehouse::Reader;
-use daymark_web::Dashboard;
+use daymark_web::{Check, Dashboard, Process};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -35,17 +37,37 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> 
     })
 }
 
-/// The dashboard of a runner's warehouse.
+/// The dashboard of a runner's warehouse. One that is generated is the demo's, which keeps no schedule.
 pub(crate) async fn dashboard(
     plan: &Arc<Plan>,
     runner: &Runner,
     clock: Clock,
     generated: bool,
 ) -> Result<Dashboard, Failure> {
+    let process = Process {
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: Clock::System.now(),
+        keeps_schedule: !generated,
+        raw_store: raw_store(plan),
+    };
     let reader = Reader::new(runner.warehouse().await?.clone(), clock.clone());
     let zone = plan.settings.zone.clone();
     let today = Arc::new(move || clock.now().to_zoned(zone.clone()).date());
-    Ok(Dashboard { plan: Arc::clone(plan), reader, today, generated })
+    Ok(Dashboard { plan: Arc::clone(plan), reader, today, generated, process })
+}
+
+/// Asks the raw store whether it is there; one that could not be opened is opened at the next question.
+fn raw_store(plan: &Arc<Plan>) -> Arc<dyn Fn() -> Check + Send + Sync> {
+    let opened: Arc<OnceCell<RawStore>> = Arc::default();
+    let plan = Arc::clone(plan);
+    Arc::new(move || {
+        let (opened, plan) = (Arc::clone(&opened), Arc::clone(&plan));
+        Box::pin(async move {
+            let open = || std::future::ready(RawStore::open(&plan.settings.raw));
+            let asked = async { opened.get_or_try_init(open).await?.answers().await };
+            asked.await.map_err(|error| one_line(&error))
+        })
+    })
 }
 
 /// Serves the dashboard until `stop`, and says where once it can be opened.

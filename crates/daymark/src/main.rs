@@ -10,6 +10,7 @@ mod commands;
 mod demo;
 mod failure;
 mod lifecycle;
+mod log;
 mod machine;
 mod model_tests;
 mod output;
@@ -25,7 +26,7 @@ use crate::failure::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    output::start_log(cli.verbose);
+    log::start(cli.verbose, cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => return Failure::from(anyhow::Error::new(cause)).report(),

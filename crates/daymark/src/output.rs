@@ -3,42 +3,21 @@
 //! In: text, tables, JSON. Out: results on standard output, progress and errors on standard error.
 //! A closed pipe (`daymark sql ... | head`) ends the output quietly. Deliberately absent: what is said.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use comfy_table::{ContentLineStyle, LineStyle, TableStyle};
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
 
 use crate::failure::Failure;
+use crate::log;
 
 /// A line under the header and nothing else: easy to read, easy to copy.
 const STYLE: TableStyle = TableStyle::new()
     .header_lines(ContentLineStyle::none().junction(' '))
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .content_lines(ContentLineStyle::none().junction(' '));
-
-/// Starts the log on standard error: warnings only, unless asked for more.
-pub(crate) fn start_log(verbose: u8) {
-    let default = match verbose {
-        // The wait for the embedded database is for the person who waits; retries are told by the
-        // run's own progress; and the embedded server reports the end of each session as a trap.
-        // A channel of type `log` tells of what is well again, too.
-        0 => {
-            "warn,daymark_warehouse::embedded=info,daymark::alerts=info,daymark_ingest=error,\
-             oliphaunt_wasix=error"
-        }
-        1 => "info,oliphaunt_wasix=error",
-        _ => "debug,hyper=info,h2=info",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-}
 
 /// Writes a result. That nobody reads any more (`daymark sql ... | head`) is no failure; that it
 /// cannot be written, as on a full disk, is one.
@@ -57,9 +36,28 @@ pub(crate) fn bytes_to_stdout(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Writes progress or an error.
+/// Writes progress or a remark; a line of the log, where that is JSON.
 pub(crate) fn to_stderr(text: &str) {
-    std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+    if log::is_json() {
+        log::line(Level::INFO, text.trim_end());
+    } else {
+        std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+    }
+}
+
+/// Writes an error; a line of the log, where that is JSON.
+pub(crate) fn error_to_stderr(text: &str) {
+    if log::is_json() {
+        log::line(Level::ERROR, text.trim_end());
+    } else {
+        to_stderr(text);
+    }
+}
+
+/// Writes a line of the log, whole.
+pub(crate) fn line_to_stderr(line: &str) {
+    let line = format!("{line}\n");
+    std::io::stderr().lock().write_all(line.as_bytes()).unwrap_or_default();
 }
 
 /// Writes a value as JSON.

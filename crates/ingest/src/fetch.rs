@@ -17,6 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::answer::Answer;
@@ -233,9 +234,14 @@ impl Ingest {
             async move {
                 let id = entity.map(|entity| entity.id.clone());
                 let there = before.iter().find(|stored| stored.manifest.entity == id);
+                let span = match &id {
+                    Some(entity) => tracing::error_span!("entity", %entity),
+                    None => tracing::Span::none(),
+                };
+                let fetch = || self.fetch_one(source, entity, order, prepared, watch);
                 let (outcome, fetched_before) = match there {
                     Some(stored) => (Ok(stored.clone()), true),
-                    None => (self.fetch_one(source, entity, order, prepared, watch).await, false),
+                    None => (fetch().instrument(span).await, false),
                 };
                 if let Some(entity) = id.clone() {
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;

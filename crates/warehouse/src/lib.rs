@@ -15,6 +15,7 @@ pub mod doctor;
 mod embedded;
 mod error;
 pub mod expected;
+pub mod figures;
 pub mod fires;
 mod history;
 mod holder;

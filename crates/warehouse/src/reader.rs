@@ -169,6 +169,16 @@ impl Reader {
         Self { warehouse, clock }
     }
 
+    /// The clock by which days come to be late.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether the database is the one inside the program, which serves one session at a time.
+    pub fn is_embedded(&self) -> bool {
+        self.warehouse.is_embedded()
+    }
+
     /// Runs queries in one read-only transaction, so that all see the same publish; one result each,
     /// in order. A query that fails leaves the others alone.
     pub async fn queries(

@@ -1,7 +1,7 @@
 //! The dashboard and ledger pages.
 //!
 //! In: a [`Plan`] and a read-only [`Reader`]. Out: an axum [`Router`] that
-//! answers with HTML, CSV and JSON, under one strict content policy. **Invariant:** this crate
+//! answers with HTML, CSV and JSON, and monitoring with metrics, under one strict content policy. **Invariant:** this crate
 //! cannot write: a `Reader` is all it has of the database. Deliberately absent: listening and
 //! stopping (`daymark`), drawing (`ui`), and any state of a visitor: it is in the address.
 
@@ -11,6 +11,7 @@ mod blocks;
 mod download;
 mod format;
 mod ledger;
+mod monitoring;
 mod page;
 mod parameters;
 mod range;
@@ -29,6 +30,8 @@ use daymark_warehouse::contract::PageQuery;
 use jiff::civil::Date;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+
+pub use monitoring::{Check, Process};
 
 /// The queries of a plan's pages, as they are asked: with parameters for the dates.
 pub fn page_queries(plan: &Plan) -> Vec<PageQuery> {
@@ -53,6 +56,8 @@ pub struct Dashboard {
     pub today: Arc<dyn Fn() -> Date + Send + Sync>,
     /// Whether the numbers come from the demo's generator; every page then says so.
     pub generated: bool,
+    /// What monitoring has to know of the process.
+    pub process: Process,
 }
 
 impl std::fmt::Debug for Dashboard {
@@ -74,17 +79,19 @@ pub fn router(dashboard: Dashboard) -> Router {
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
     };
+    // For machines, which cannot sign in: beside the pages, not among them.
+    let monitoring = monitoring::routes(&dashboard.plan, &dashboard.reader, &dashboard.process);
     Router::new()
         .route("/", get(page::home))
         .route("/d/{page}", get(page::named))
         .route("/d/{page}/{file}", get(download::query))
         .route("/ledger", get(ledger::ledger))
         .route("/assets/{file}", get(assets::asset))
-        .route("/health", get(|| std::future::ready("ok")))
         .fallback(answer::unknown)
+        .with_state(Arc::new(dashboard))
+        .merge(monitoring)
         .layer(CompressionLayer::new())
         .layer(header(CONTENT_SECURITY_POLICY, CONTENT_POLICY))
         .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(REFERRER_POLICY, "same-origin"))
-        .with_state(Arc::new(dashboard))
 }

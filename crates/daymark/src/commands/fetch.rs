@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use daymark_ingest::{FetchOrder, Fetched, Ingest, Manifest, RawStore, Reach};
 use daymark_plan::{Clock, EntityId, one_line};
 use serde_json::{Value, json};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::cli::Fetch;
@@ -43,7 +44,8 @@ pub(crate) async fn fetch(arguments: &Fetch) -> Result<ExitCode, Failure> {
     };
     let progress = Progress::new();
     let told = |event| progress.show(&RunEvent::Fetch { source_id: &source.id, event });
-    let fetched = ingest.fetch_all(source, &order, &only, &told).await;
+    let span = tracing::error_span!("run", run = %order.run_id, source = %source.id, %data_date);
+    let fetched = ingest.fetch_all(source, &order, &only, &told).instrument(span).await;
     progress.finish();
     let fetched = fetched?;
     let failed = fetched.iter().any(|fetched| match &fetched.outcome {

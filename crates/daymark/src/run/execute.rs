@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daymark_extract::{Mapped, Outline};
 use daymark_ingest::{
@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::journal::Journal;
@@ -36,6 +37,7 @@ use super::unpublished::{Look, Unpublished};
 use super::verdicts;
 use crate::alerts::{Bell, Ran};
 use crate::failure::Failure;
+use crate::log;
 use crate::schedule;
 
 /// What to run.
@@ -132,6 +134,46 @@ impl Runner {
 
     async fn one_run(&self, order: &Order, watch: &Watch<'_>) -> Result<RunReport, Failure> {
         let run_id = order.claim.as_ref().map_or_else(Uuid::now_v7, |claim| claim.run_id);
+        // A span that is there whatever is logged: a warning says which run it is of.
+        let span = tracing::error_span!("run", run = %run_id);
+        self.run(run_id, order, watch).instrument(span).await
+    }
+
+    async fn run(
+        &self,
+        run_id: Uuid,
+        order: &Order,
+        watch: &Watch<'_>,
+    ) -> Result<RunReport, Failure> {
+        let (kind, began) = (order.kind.as_str(), Instant::now());
+        tracing::info!(target: log::RUNS, kind, "the run begins");
+        let done = self.opened(run_id, order, watch).await;
+        let duration_seconds = began.elapsed().as_secs_f64();
+        match &done {
+            Ok(report) if !report.has_failed() => {
+                let outcome = "succeeded";
+                tracing::info!(target: log::RUNS, kind, outcome, duration_seconds, "the run ended");
+            }
+            Ok(_) => {
+                let outcome = "failed";
+                tracing::error!(target: log::RUNS, kind, outcome, duration_seconds, "the run ended");
+            }
+            Err(failure) => {
+                let (outcome, reason) = ("failed", failure.one_line());
+                tracing::error!(
+                    target: log::RUNS, kind, outcome, duration_seconds, reason, "the run ended"
+                );
+            }
+        }
+        done
+    }
+
+    async fn opened(
+        &self,
+        run_id: Uuid,
+        order: &Order,
+        watch: &Watch<'_>,
+    ) -> Result<RunReport, Failure> {
         let journal = Journal::new(self.clock.clone());
         let told = |event: RunEvent<'_>| {
             journal.hear(&event);
@@ -275,7 +317,9 @@ impl Runner {
         watch: &Watch<'_>,
     ) -> Vec<Landed> {
         let days = order.days.iter().map(|(source_id, data_date)| {
+            let span = tracing::error_span!("source", source = %source_id, %data_date);
             self.ingest_day(run_id, order, source_id, *data_date, ledger_open, watch)
+                .instrument(span)
         });
         join_all(days).await.into_iter().flatten().collect()
     }
@@ -538,6 +582,10 @@ impl Runner {
                 words.push_str(&format!(": {reason}"));
             }
             let level = if part.state.is_wrong() { "error" } else { "info" };
+            let entity = landed.entity.as_ref().map(tracing::field::display);
+            let date = landed.data_date;
+            let source = tracing::field::display(&landed.source_id);
+            let _of = tracing::error_span!("day", source, data_date = %date, entity).entered();
             journal.say(level, Some(&landed.source_id), &words);
             if landed.is_kept() {
                 let (key, outcome) = (landed.key(), part.state.as_str());

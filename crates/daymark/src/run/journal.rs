@@ -1,7 +1,7 @@
 //! The log of a run: what it said while it was at work, kept in the ledger.
 //!
 //! In: [`RunEvent`]s and what came of the run. Out: lines, a bounded number. Deliberately absent: writing them
-//! (`execute`), and the program's own log, which is for whoever looks for a fault in the program.
+//! (`execute`), and the program's own log (`crate::log`).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +10,7 @@ use daymark_plan::{Clock, SourceId};
 use daymark_warehouse::ledger::LogLine;
 
 use super::progress::{self, RunEvent};
+use crate::log;
 
 /// So many lines are kept of a run, whatever they say.
 const KEPT: u32 = 1000;
@@ -54,11 +55,21 @@ impl Journal {
             RunEvent::Publish(_) => (None, "info"),
         };
         let (_, words) = progress::words(event);
-        self.say(level, source_id, &words);
+        self.keep(level, source_id, &words);
     }
 
-    /// Adds a line.
+    /// Adds a line, and tells it to the program's log too: progress does not.
     pub(super) fn say(&self, level: &'static str, source_id: Option<&SourceId>, message: &str) {
+        let source = source_id.map(tracing::field::display);
+        match level {
+            "error" => tracing::error!(target: log::RUNS, source, "{message}"),
+            "warn" => tracing::warn!(target: log::RUNS, source, "{message}"),
+            _ => tracing::info!(target: log::RUNS, source, "{message}"),
+        }
+        self.keep(level, source_id, message);
+    }
+
+    fn keep(&self, level: &'static str, source_id: Option<&SourceId>, message: &str) {
         let at = self.clock.now();
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let most = if level == "info" { KEPT } else { MOST };

@@ -12,7 +12,7 @@ use daymark_plan::SourceId;
 use daymark_warehouse::publish;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::output;
+use crate::{log, output};
 
 /// What a run is doing.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) enum Progress {
 impl Progress {
     /// Bars on a terminal, lines elsewhere.
     pub(crate) fn new() -> Self {
-        if std::io::stderr().is_terminal() {
+        if std::io::stderr().is_terminal() && !log::is_json() {
             Self::Bars { all: MultiProgress::new(), bars: Mutex::default() }
         } else {
             Self::Lines
@@ -49,6 +49,9 @@ impl Progress {
 
     /// Shows an event.
     pub(crate) fn show(&self, event: &RunEvent<'_>) {
+        if log::is_json() {
+            return tell(event);
+        }
         let (name, words) = words(event);
         match self {
             Self::Lines if is_of_bytes(event) => {}
@@ -77,6 +80,38 @@ impl Progress {
             for bar in bars.lock().unwrap_or_else(PoisonError::into_inner).values() {
                 bar.finish_and_clear();
             }
+        }
+    }
+}
+
+/// Tells an event to the log. The spans around it say which run and source it is of.
+fn tell(event: &RunEvent<'_>) {
+    if is_of_bytes(event) {
+        return;
+    }
+    match event {
+        RunEvent::Fetch { source_id, event: FetchEvent::Of { entity, event } } => {
+            let words = fetch_words(event);
+            if matches!(event.plain(), FetchEvent::Waiting { .. }) {
+                tracing::warn!(target: log::RUNS, source = %source_id, %entity, "{words}");
+            } else {
+                tracing::info!(target: log::RUNS, source = %source_id, %entity, "{words}");
+            }
+        }
+        RunEvent::Fetch { source_id, event } => {
+            let words = fetch_words(event);
+            if matches!(event, FetchEvent::Waiting { .. }) {
+                tracing::warn!(target: log::RUNS, source = %source_id, "{words}");
+            } else {
+                tracing::info!(target: log::RUNS, source = %source_id, "{words}");
+            }
+        }
+        RunEvent::Publish(progress @ publish::Progress::Staging { source_id, data_date, .. }) => {
+            let words = publish_words(progress);
+            tracing::info!(target: log::RUNS, source = %source_id, %data_date, "{words}");
+        }
+        RunEvent::Publish(progress) => {
+            tracing::info!(target: log::RUNS, "{}", publish_words(progress));
         }
     }
 }

@@ -15,6 +15,7 @@ mod infer;
 mod lead;
 mod ledger;
 mod model_tests;
+mod monitoring;
 mod raw;
 mod rebuilding;
 mod recorded;

@@ -40,7 +40,7 @@ async fn the_dashboard_is_served_while_other_commands_work(kind: Kind) {
         // Generated numbers are the demo's alone.
         assert!(!body.contains("generated"), "{body}");
     }
-    assert_eq!(get(&format!("{address}/health")).await.2, "ok");
+    assert_eq!(get(&format!("{address}/healthz")).await.2, "ok\n");
 
     let download = format!("{address}/d/overview/weather");
     let range = "from=2026-03-01&to=2026-03-02";

@@ -3,6 +3,7 @@
 //! In: bytes and keys. Out: objects that are written whole or not at all and are kept when the call
 //! returns. Deliberately absent: deleting anything but the probe's own object.
 
+mod answers;
 #[cfg(test)]
 mod buckets;
 #[cfg(test)]

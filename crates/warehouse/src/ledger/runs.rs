@@ -40,7 +40,8 @@ pub enum RunKind {
 }
 
 impl RunKind {
-    fn as_str(self) -> &'static str {
+    /// Its word in the ledger.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Manual => "manual",
             Self::Scheduled => "scheduled",

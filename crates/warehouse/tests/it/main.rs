@@ -8,6 +8,7 @@ mod checks;
 mod contracts;
 mod crash;
 mod drift;
+mod figures;
 mod fold;
 mod marts;
 mod order;
