@@ -40,7 +40,8 @@ impl Scratch {
         let mut session = self.session().await?;
         let schema = self.warehouse.schema();
         let doing = WarehouseError::statement("emptying a database to try things in");
-        let tables = "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables
+        let tables =
+            "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables
                       where schemaname = 'daymark' and tablename not in ('migration', 'pipeline')";
         let row = session.client().query_one(tables, &[]).await.map_err(&doing)?;
         let empty = format!(

@@ -25,7 +25,7 @@ const FRESH_FAILURE: Duration = Duration::from_secs(2);
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// For how long the embedded database may be another's, and the process count as ready.
-const BUSY: Duration = Duration::from_secs(600);
+const BUSY: Duration = Duration::from_mins(10);
 
 /// Whether a part is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -180,7 +180,7 @@ mod tests {
 
     fn seen(failed: bool, waits: Option<u64>, age: Option<u64>) -> Seen {
         let (waits, age) = (waits.map(Duration::from_secs), age.map(Duration::from_secs));
-        Seen { failed, waits, age, ..Seen::default() }
+        Seen { age, failed, waits, ..Seen::default() }
     }
 
     #[test]
