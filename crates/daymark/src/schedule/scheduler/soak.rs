@@ -263,9 +263,9 @@ async fn every_day_is_published_once_or_has_its_reason(kind: Kind) {
                 broken.insert(id, 1 + dice.roll(9));
             }
         }
-        if away == 0 && dice.one_in(60) {
-            // A machine that is off: for an hour, or for days.
-            away = 1 + dice.roll(6);
+        if away == 0 && dice.one_in(20) {
+            // A machine that is off for some days.
+            away = 2 + dice.roll(5);
             processes.clear();
         }
         away = u64::saturating_sub(away, 1);
