@@ -116,6 +116,12 @@ fn tell(event: &RunEvent<'_>) {
                 tracing::info!(target: log::RUNS, source = %source_id, "{words}");
             }
         }
+        RunEvent::Day { source_id, data_date, failed: None } => {
+            tracing::info!(target: log::RUNS, source = %source_id, %data_date, "fetched");
+        }
+        RunEvent::Day { source_id, data_date, failed: Some(reason) } => {
+            tracing::warn!(target: log::RUNS, source = %source_id, %data_date, "not fetched: {reason}");
+        }
         RunEvent::Publish(progress @ publish::Progress::Staging { source_id, data_date, .. }) => {
             let words = publish_words(progress);
             tracing::info!(target: log::RUNS, source = %source_id, %data_date, "{words}");
