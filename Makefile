@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # `make -j` would start the tests before their set-up is done.
 .NOTPARALLEL:
-.PHONY: help demo test setup ui build lint unit strict-s3 browser screenshots bench-ingest bench-publish clean
+.PHONY: help demo test setup ui build lint unit soak strict-s3 browser screenshots bench-ingest bench-publish clean
 
 CARGO ?= cargo
 BROWSER_TESTS = npm --prefix ui run test:browser
@@ -41,6 +41,9 @@ lint: ui ## Check format, lints and documentation
 unit: ui ## Run the Rust tests, on the embedded and a native PostgreSQL, and an S3 server
 	$(CARGO) build --locked --workspace --all-targets
 	scripts/with-postgres.sh scripts/with-s3.sh $(CARGO) test --locked --workspace --no-fail-fast
+
+soak: ui ## Keep the schedule for three years of mornings, with all that can go wrong (DAYMARK_SOAK_SEED=N for other dice)
+	DAYMARK_SOAK_DAYS=$${DAYMARK_SOAK_DAYS:-1096} scripts/with-postgres.sh $(CARGO) test --locked --workspace --bin daymark -- soak::every_day_is_published_once_or_has_its_reason::native --nocapture
 
 strict-s3: ## Try the bucket against a server that checks signatures and checksums (builds it once, 5 minutes)
 	scripts/with-s3s.sh $(CARGO) test --locked -p daymark-ingest --lib strict -- --ignored

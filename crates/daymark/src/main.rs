@@ -5,6 +5,7 @@
 //! one screen. Deliberately absent: any stage's own work.
 
 mod alerts;
+mod backfill;
 mod cli;
 mod commands;
 mod demo;
@@ -46,6 +47,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Validate(arguments) => commands::validate::validate(&arguments).await,
         Command::Test(arguments) => commands::test::test(&arguments).await,
         Command::Run(arguments) => commands::run::run(&arguments).await,
+        Command::Backfill(arguments) => commands::backfill::backfill(&arguments).await,
         Command::Up(arguments) => commands::up::up(&arguments).await,
         Command::Status(arguments) => commands::status::status(&arguments).await,
         Command::Days(arguments) => commands::days::days(&arguments).await,
@@ -59,6 +61,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Quarantine(arguments) => {
             commands::quarantine::quarantine(&arguments.command).await
         }
+        Command::Dlq(arguments) => commands::dlq::dlq(&arguments.command).await,
         Command::Demo(arguments) => commands::demo::demo(&arguments).await,
         Command::Preview(arguments) => commands::preview::preview(&arguments).await,
         Command::Fetch(arguments) => commands::fetch::fetch(&arguments).await,

@@ -24,6 +24,7 @@ mod keep;
 mod keys;
 pub mod lambda;
 mod manifest;
+mod pace;
 mod pages;
 mod preview;
 mod rate;
@@ -51,6 +52,7 @@ pub use manifest::{
     Attempt, MANIFEST_FORMAT, MAX_REJECTS, Manifest, Outcome, Page, RowCounts, SentRequest,
     StoredManifest,
 };
+pub use pace::{Asking, asking};
 pub use preview::{
     CursorMove, Expectation, Met, NextPage, Preview, PreviewOrder, RefusedBecause, Timing,
 };

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use daymark_plan::{Rate, Source, Weight};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -58,9 +59,7 @@ impl Limit {
     /// the usual weight) and what is added during the stretch are `calls` together. Of requests so heavy
     /// that no two fit, there is one in each stretch.
     fn new(rate: Rate, weight: u32) -> Self {
-        let burst = (rate.calls / 10).max(weight).clamp(1, rate.calls);
-        let left = rate.calls - burst;
-        let refill = if left < burst { burst } else { left };
+        let (burst, refill) = burst_and_refill(rate, weight);
         let quota = Quota::with_period(rate.per / refill)
             .unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN))
             .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
@@ -82,6 +81,22 @@ impl Limit {
             left -= part.get();
         }
     }
+}
+
+/// What may come at once under a limit, and what is added in each `per`.
+fn burst_and_refill(rate: Rate, weight: u32) -> (u32, u32) {
+    let burst = (rate.calls / 10).max(weight).clamp(1, rate.calls);
+    let left = rate.calls - burst;
+    (burst, if left < burst { burst } else { left })
+}
+
+/// The least time in which so many calls fit a limit.
+pub(crate) fn least_time(rate: Rate, weight: u32, calls: u64) -> Duration {
+    let (burst, refill) = burst_and_refill(rate, weight);
+    let waited_for = calls.saturating_sub(u64::from(burst));
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let seconds = rate.per.as_secs_f64() / f64::from(refill) * waited_for as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// How many calls a request counts as.
@@ -167,6 +182,11 @@ mod tests {
             let burst = f64::from(limit.burst);
             let most = if refill <= burst { refill } else { burst + refill };
             assert!(most <= f64::from(calls) + 1e-6, "{calls} {weight}: {most}");
+            // What is told beforehand is what the limit comes to.
+            let (rate, wait) = (Rate { calls, per }, limit.cell * 2);
+            assert_eq!(least_time(rate, weight, u64::from(limit.burst)), Duration::ZERO);
+            let two_more = least_time(rate, weight, u64::from(limit.burst) + 2);
+            assert!(two_more.abs_diff(wait) < Duration::from_millis(1), "{two_more:?} {wait:?}");
             assert!(most / f64::from(weight) > f64::from(fits) - 1.0, "{calls} {weight}: {most}");
         }
     }

@@ -145,6 +145,19 @@ pub enum Expected {
     },
 }
 
+/// Whether a day is one that a backfill asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is.
+    Yes,
+    /// The calendar has no data on it.
+    NoData,
+    /// No fire of the schedule is for it.
+    NoFire,
+    /// Its fire has not come.
+    NotYet,
+}
+
 /// The best that was reached for a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
@@ -216,6 +229,28 @@ impl DayRules<'_> {
         let fire = self.schedule.next_after(just_before)?;
         let its_date = data_date(self.data_date, self.calendar, self.zone, fire);
         (its_date == date).then_some(fire)
+    }
+
+    /// Whether a day of the past is one that its source has, as calendar and schedule say. `start` and `end` of
+    /// the schedule bound when it is fetched, and not which days there are.
+    pub fn wanted(&self, date: Date, now: Timestamp) -> Wanted {
+        if !self.calendar.has_data_on(date) {
+            return Wanted::NoData;
+        }
+        let unbounded = self.schedule.unbounded();
+        let rules = DayRules { schedule: unbounded.as_ref().unwrap_or(self.schedule), ..*self };
+        match rules.fire_of(date) {
+            Some(fire) if fire > now => Wanted::NotYet,
+            Some(_) => Wanted::Yes,
+            None if now.to_zoned(self.zone.clone()).date() <= date => Wanted::NotYet,
+            // Before a rate begins to count there is no telling which days it would have had.
+            None => {
+                let begins = self.zone.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).compatible();
+                let has_fired =
+                    begins.is_ok_and(|at| rules.schedule.last_at_or_before(at).is_some());
+                if has_fired { Wanted::NoFire } else { Wanted::Yes }
+            }
+        }
     }
 
     /// From when on a day is late whose fire this is.

@@ -42,7 +42,9 @@ pub use cause::{causes, one_line};
 pub use check::{Check, Literal, Reads, Rule, Severity};
 pub use clock::Clock;
 pub use data_date::data_date;
-pub use day::{DayFacts, DayRules, DayState, Deadline, DeadlineBy, Expected, Reached, Standing};
+pub use day::{
+    DayFacts, DayRules, DayState, Deadline, DeadlineBy, Expected, Reached, Standing, Wanted,
+};
 pub use digest::{hex, sha256_hex};
 pub use finding::{Finding, Verdict};
 pub use folder::{Environment, Plan, WholeParts, load, read_source, whole_parts};
@@ -63,8 +65,8 @@ pub use rows::{
 pub use schedule::{BadExpression, Calendar, DataDateRule, DstGap, Missed, Overlap, Schedule};
 pub use settings::{Dashboard, DatabaseUrl, Encryption, RawUrl, S3Location, Secret, Settings};
 pub use source::{
-    Auth, Body, ClientCredentials, CursorType, Entities, Entity, EntityColumn, EntityId, Expect,
-    Incremental, JsonTemplate, KeyPlace, Method, Moment, Name, PageStyle, Pagination, Rate,
+    Auth, Body, ClientCredentials, CursorType, DayRetry, Entities, Entity, EntityColumn, EntityId,
+    Expect, Incremental, JsonTemplate, KeyPlace, Method, Moment, Name, PageStyle, Pagination, Rate,
     Request, Retry, SchemaRules, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values,
     Weight, Window, check_url, is_secret_name,
 };

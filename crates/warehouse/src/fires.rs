@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::error::WarehouseError;
 use crate::lease::Fence;
 use crate::ledger::{self, Skip, SkipKind};
+use crate::retries::{self, OpenRetry};
 use crate::session::Session;
 
 /// What the ledger knows of the schedule.
@@ -27,6 +28,8 @@ pub struct Board {
     pub acted_on_until: Option<Timestamp>,
     /// Fires that are due or being run, oldest first.
     pub open: Vec<OpenFire>,
+    /// Days that failed and are to be tried again, or are being tried.
+    pub retries: Vec<OpenRetry>,
     /// All pauses that were ever made, oldest first.
     pub pauses: Vec<Pause>,
 }
@@ -116,6 +119,10 @@ pub struct Decisions {
     pub again: Vec<(i64, Timestamp)>,
     /// Fires that are due and will not be run, each with why.
     pub dropped: Vec<(i64, String)>,
+    /// Days whose try was given up, each with when it may be claimed again.
+    pub days_again: Vec<(String, Date, Timestamp)>,
+    /// Days that are not tried any more, each with why.
+    pub days_dead: Vec<(String, Date, String)>,
 }
 
 impl Decisions {
@@ -156,7 +163,9 @@ pub async fn board(session: &mut Session) -> Result<Board, WarehouseError> {
         .map_err(&doing)?;
     let pauses = pauses(session).await?;
     let acted_on_until = ledger::last_fired(session).await?;
-    Ok(Board { decided_until, acted_on_until, open: open.iter().map(open_fire).collect(), pauses })
+    let retries = retries::open(session.client()).await?;
+    let open = open.iter().map(open_fire).collect();
+    Ok(Board { decided_until, acted_on_until, open, retries, pauses })
 }
 
 fn open_fire(row: &Row) -> OpenFire {
@@ -253,6 +262,12 @@ pub async fn record(
             )
             .await
             .map_err(&doing)?;
+    }
+    for (source_id, data_date, not_before) in &decisions.days_again {
+        retries::again(&transaction, (source_id, *data_date), *not_before).await?;
+    }
+    for (source_id, data_date, because) in &decisions.days_dead {
+        retries::give_up(&transaction, (source_id, *data_date), because, now).await?;
     }
     transaction.commit().await.map_err(&doing)
 }

@@ -8,6 +8,7 @@
 
 pub mod alerts;
 mod as_of;
+pub mod backfill;
 pub mod backup;
 pub mod contract;
 mod days;
@@ -27,6 +28,7 @@ pub mod publish;
 mod reader;
 mod refresh;
 mod result;
+pub mod retries;
 mod scratch;
 mod session;
 mod sql;

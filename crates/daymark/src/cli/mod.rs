@@ -4,8 +4,10 @@
 //! commands do.
 
 mod alerts;
+mod backfill;
 mod backup;
 mod checks;
+mod dlq;
 mod ledger;
 mod pipeline;
 mod raw;
@@ -19,11 +21,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use alerts::{Alerts, AlertsList, AlertsMute, AlertsTest, AlertsUnmute};
+pub(crate) use backfill::Backfill;
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use checks::{
     Quarantine, QuarantineCommand, QuarantineDay, QuarantineRelease, Rejects, RejectsCommand,
     RejectsFilter,
 };
+pub(crate) use dlq::{Dlq, DlqCommand, DlqDay, DlqDiscard, DlqList, DlqRetry};
 pub(crate) use ledger::{Days, Runs, RunsCommand, RunsList, RunsShow};
 pub(crate) use pipeline::{Demo, Doctor, Init, Run, Status, Up, Validate};
 pub(crate) use raw::{Raw, RawCommand, RawDiff, RawLs, RawShow, RawSync, RawVerify, RawVersions};
@@ -100,6 +104,14 @@ pub(crate) enum Command {
     /// published already. Sources are independent: one that fails does not stop the others, and the exit
     /// code is then 1. Responses that an earlier run left unpublished are published too.
     Run(Run),
+    /// Fetch and publish days of the past
+    ///
+    /// Shows its plan first: which days, how many requests, how long at the sources' limits. Then it asks for the
+    /// days, the oldest first, and publishes them in batches. A day that fails stops no other; the exit code is
+    /// then 1. Ctrl-C ends it after the days in flight, and the same command goes on where it was, as it does
+    /// after a crash. Limits and calendars are respected, and cursors stay where they are. A source whose request
+    /// names no date answers as of now, and is refused; `--from-raw` publishes what the raw store has of it.
+    Backfill(Backfill),
     /// Run the schedule and the dashboard until Ctrl-C
     ///
     /// The schedule and the dashboard in one process. Of the times missed while it was stopped, the latest is
@@ -195,6 +207,13 @@ pub(crate) enum Command {
     /// daymark.toml, by `daymark up` and at the end of `daymark run`.
     #[command(subcommand)]
     Alerts(Alerts),
+    /// Show the days that failed and were given up, and decide about them
+    ///
+    /// A day whose scheduled run failed is tried again by `daymark up` (`[days]` of its source). When its attempts
+    /// or its time are used up it is given up, and waits here: `list` names such days and those that are still
+    /// tried again, `show` every try. `retry` runs one now and takes it off when it is published; `discard` leaves
+    /// it out for good, and keeps who did and why.
+    Dlq(Dlq),
     /// Run the reference pipeline on generated data, without a network, and show its dashboard
     ///
     /// Writes the reference pipeline into a folder, starts a small API on a loopback port that answers

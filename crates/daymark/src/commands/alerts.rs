@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::alerts::test as send_test;
 use crate::cli::{Alerts, AlertsList, AlertsMute, AlertsTest, AlertsUnmute};
 use crate::commands;
-use crate::commands::quarantine::who;
+use crate::commands::who;
 use crate::failure::Failure;
 use crate::output;
 

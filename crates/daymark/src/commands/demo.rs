@@ -155,6 +155,7 @@ async fn run_mornings(
             days,
             reach: Reach::Forward,
             claim: None,
+            pace: None,
         };
         // A morning that fails is part of the demo; the summary tells of it.
         runner.execute(&order, &|_| {}).await?;

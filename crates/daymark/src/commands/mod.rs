@@ -4,10 +4,12 @@
 //! the stages themselves.
 
 pub(crate) mod alerts;
+pub(crate) mod backfill;
 pub(crate) mod backup;
 pub(crate) mod cursor;
 pub(crate) mod days;
 pub(crate) mod demo;
+pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod fetch;
@@ -67,4 +69,15 @@ pub(crate) fn entity(source: &Source, name: &str) -> Result<EntityId, Failure> {
         };
         Failure::usage(message, hint)
     })
+}
+
+/// Who is at the keyboard, as far as this machine knows.
+pub(crate) fn who(plan: &Plan) -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| plan.environment.get(name));
+    let user = user.unwrap_or("somebody").to_owned();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match host.trim() {
+        "" => user,
+        host => format!("{user}@{host}"),
+    }
 }

@@ -108,7 +108,7 @@ async fn release(
     let mut session = runner.warehouse().await?.session("releasing a day").await?;
     let held = of_day(ledger::quarantined(&mut session).await?, plan, &arguments.day)?;
     let store = RawStore::open(&plan.settings.raw)?;
-    let by = who(plan);
+    let by = commands::who(plan);
     for held in &held {
         let key = let_through(&mut session, &store, held, &by, &arguments.why).await?;
         output::to_stderr(&format!("{}: released; the verdict is `{key}`\n", name(held)));
@@ -121,6 +121,7 @@ async fn release(
         days: Vec::new(),
         reach: Reach::ByDay,
         claim: None,
+        pace: None,
     };
     let report = runner.execute(&order, &|event| progress.show(&event)).await;
     progress.finish();
@@ -159,17 +160,6 @@ async fn let_through(
     let key = verdicts::keep(store, source, held.fetch_id, given.collect()).await?;
     ledger::try_again(session, &held.manifest_key).await?;
     Ok(key)
-}
-
-/// Who is at the keyboard, as far as this machine knows.
-pub(crate) fn who(plan: &Plan) -> String {
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| plan.environment.get(name));
-    let user = user.unwrap_or("somebody").to_owned();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match host.trim() {
-        "" => user,
-        host => format!("{user}@{host}"),
-    }
 }
 
 fn name(held: &Quarantined) -> String {

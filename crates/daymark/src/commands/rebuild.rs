@@ -53,6 +53,7 @@ async fn compare(
             days: Vec::new(),
             reach: Reach::ByDay,
             claim: None,
+            pace: None,
         };
         runner.execute(&order, &|event| progress.show(&event)).await?;
     }

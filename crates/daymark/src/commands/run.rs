@@ -40,7 +40,8 @@ pub(crate) async fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     }
     // A day that was asked for by name is a day by itself: what is new since is not part of it.
     let reach = if days == due { Reach::Forward } else { Reach::ByDay };
-    let order = Order { kind: RunKind::Manual, scheduled_at: None, days, reach, claim: None };
+    let order =
+        Order { kind: RunKind::Manual, scheduled_at: None, days, reach, claim: None, pace: None };
     let progress = Progress::new();
     alerts::before_run(&plan).await;
     let done = runner.execute(&order, &|event| progress.show(&event)).await;

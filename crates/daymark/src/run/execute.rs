@@ -22,6 +22,7 @@ use daymark_warehouse::publish::{
 };
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
 use futures::future::{join, join_all};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::OnceCell;
@@ -54,6 +55,19 @@ pub(crate) struct Order {
     /// The fires it was claimed for, of a run that the schedule started. Without, nobody has to lead: a run
     /// by hand stands beside the schedule, and publishes are serial anyway.
     pub(crate) claim: Option<Claim>,
+    /// How to go about many days; without, all are asked for at once.
+    pub(crate) pace: Option<Pace>,
+}
+
+/// How a run of many days goes about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    /// So many days of a source are asked for at once, the oldest first.
+    pub(crate) at_once: usize,
+    /// Once it is set, no other day is begun. Those that are finish, and are published.
+    pub(crate) stop: CancellationToken,
+    /// Whether entities that are published for a day are left alone.
+    pub(crate) only_unpublished: bool,
 }
 
 /// Runs a pipeline.
@@ -294,21 +308,18 @@ impl Runner {
         let open =
             ledger::start_run(&mut session, run_id, order.kind, order.scheduled_at, now).await?;
         let mut steps = Vec::new();
-        for (source_id, data_date) in &order.days {
+        // With a pace, whether a day is begun at all is not known yet.
+        let days = if order.pace.is_some() { &[][..] } else { &order.days };
+        for (source_id, data_date) in days {
             let Some(source) = self.plan.source(source_id) else { continue };
-            let (source_id, data_date) = (source_id.clone(), *data_date);
-            let keys = source.entity_ids().into_iter();
-            steps.extend(keys.map(|entity| StepKey {
-                source_id: source_id.clone(),
-                data_date,
-                entity,
-            }));
+            steps.extend(steps_of(source, *data_date));
         }
         ledger::start_ingest(&mut session, run_id, &steps, now).await?;
         Ok(open)
     }
 
-    /// Sources -> raw objects and manifests, all sources at once.
+    /// Sources -> raw objects and manifests, all sources at once; of a run with a pace, the days of each one
+    /// after the other.
     async fn ingest(
         &self,
         run_id: Uuid,
@@ -316,12 +327,29 @@ impl Runner {
         ledger_open: bool,
         watch: &Watch<'_>,
     ) -> Vec<Landed> {
-        let days = order.days.iter().map(|(source_id, data_date)| {
+        let ingest = |(source_id, data_date): &'_ (SourceId, Date)| {
             let span = tracing::error_span!("source", source = %source_id, %data_date);
-            self.ingest_day(run_id, order, source_id, *data_date, ledger_open, watch)
+            self.ingest_day(run_id, order, source_id.clone(), *data_date, ledger_open, watch)
                 .instrument(span)
+        };
+        let Some(pace) = &order.pace else {
+            return join_all(order.days.iter().map(ingest)).await.into_iter().flatten().collect();
+        };
+        let mut by_source: BTreeMap<&SourceId, Vec<&(SourceId, Date)>> = BTreeMap::new();
+        for day in &order.days {
+            by_source.entry(&day.0).or_default().push(day);
+        }
+        let of_sources = by_source.into_values().map(|days| {
+            stream::iter(days)
+                .take_until(pace.stop.clone().cancelled_owned())
+                .map(ingest)
+                .buffer_unordered(pace.at_once.max(1))
+                .collect::<Vec<Vec<Landed>>>()
         });
-        join_all(days).await.into_iter().flatten().collect()
+        let landed = join_all(of_sources).await;
+        let mut landed: Vec<Landed> = landed.into_iter().flatten().flatten().collect();
+        landed.sort_by(|a, b| (&a.source_id, a.data_date).cmp(&(&b.source_id, b.data_date)));
+        landed
     }
 
     /// One source's day: all its entities, but those a schedule finds published already.
@@ -329,16 +357,21 @@ impl Runner {
         &self,
         run_id: Uuid,
         order: &Order,
-        source_id: &SourceId,
+        source_id: SourceId,
         data_date: Date,
         ledger_open: bool,
         watch: &Watch<'_>,
     ) -> Vec<Landed> {
+        let source_id = &source_id;
         let source = self.plan.source(source_id).expect("an order names sources of its plan");
         // A person who asks gets it; a schedule leaves alone what is there.
-        let by_schedule =
-            matches!(order.kind, RunKind::Scheduled | RunKind::CatchUp | RunKind::Retry);
-        let published = if by_schedule && ledger_open {
+        let leaves_published =
+            matches!(order.kind, RunKind::Scheduled | RunKind::CatchUp | RunKind::Retry)
+                || order.pace.as_ref().is_some_and(|pace| pace.only_unpublished);
+        if order.pace.is_some() && ledger_open {
+            self.begin(run_id, source, data_date).await;
+        }
+        let published = if leaves_published && ledger_open {
             self.published(source_id, data_date).await
         } else {
             BTreeSet::new()
@@ -390,7 +423,27 @@ impl Runner {
             }
         }
         self.record(run_id, order, &mut all, ledger_open).await;
+        if order.pace.is_some() {
+            let failed = all.iter().find_map(|landed| {
+                let Ingested { outcome, reason, .. } = landed.ingested();
+                matches!(outcome, IngestOutcome::Refused | IngestOutcome::Failed)
+                    .then(|| reason.unwrap_or_default())
+            });
+            watch(RunEvent::Day { source_id, data_date, failed: failed.as_deref() });
+        }
         all
+    }
+
+    /// Tells the ledger that a day of many is begun. That it cannot is met again when it ends.
+    async fn begin(&self, run_id: Uuid, source: &Source, data_date: Date) {
+        let began = async {
+            let mut session = self.warehouse().await?.session("beginning a day").await?;
+            let steps = steps_of(source, data_date);
+            ledger::start_ingest(&mut session, run_id, &steps, self.clock.now()).await
+        };
+        if let Err(error) = began.await {
+            tracing::debug!("the day's steps are recorded later: {}", one_line(&error));
+        }
     }
 
     /// Tells the ledger what came of a source, as soon as it is there: a run that is killed later has told of
@@ -440,7 +493,10 @@ impl Runner {
         let mut unpublished = Vec::new();
         let keys: BTreeSet<String> = landed.iter().filter_map(Landed::manifest_key).collect();
         // Whoever runs it wants everything published, also what was copied into the store just now.
-        let look = Look { landed: &keys, in_full: order.kind == RunKind::Manual, now };
+        // A backfill looks once, before its first day.
+        let in_full = order.kind == RunKind::Manual
+            || (order.kind == RunKind::Backfill && order.days.is_empty());
+        let look = Look { landed: &keys, in_full, now };
         let mut store = None;
         match RawStore::open(&self.plan.settings.raw) {
             Ok(opened) => {
@@ -603,6 +659,12 @@ impl Runner {
         ledger::finish_run(&mut session, run_id, &steps, claim, now).await?;
         Ok(report)
     }
+}
+
+/// The steps of a source's day.
+fn steps_of(source: &Source, data_date: Date) -> Vec<StepKey> {
+    let of = |entity| StepKey { source_id: source.id.clone(), data_date, entity };
+    source.entity_ids().into_iter().map(of).collect()
 }
 
 /// Keeps the new lines of a run's log.

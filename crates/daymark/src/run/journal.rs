@@ -52,6 +52,9 @@ impl Journal {
                 let is_bad = matches!(event.plain(), FetchEvent::Waiting { .. });
                 (Some(*source_id), if is_bad { "warn" } else { "info" })
             }
+            RunEvent::Day { source_id, failed, .. } => {
+                (Some(*source_id), if failed.is_some() { "warn" } else { "info" })
+            }
             RunEvent::Publish(_) => (None, "info"),
         };
         let (_, words) = progress::words(event);

@@ -15,6 +15,6 @@ pub(crate) mod rows;
 mod unpublished;
 pub(crate) mod verdicts;
 
-pub(crate) use execute::{Order, Runner, pending_fetch};
+pub(crate) use execute::{Order, Pace, Runner, pending_fetch};
 pub(crate) use progress::{Progress, RunEvent};
 pub(crate) use report::RunReport;

@@ -11,6 +11,7 @@ use daymark_ingest::FetchEvent;
 use daymark_plan::SourceId;
 use daymark_warehouse::publish;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use jiff::civil::Date;
 
 use crate::{log, output};
 
@@ -23,6 +24,15 @@ pub(crate) enum RunEvent<'e> {
         source_id: &'e SourceId,
         /// What happened.
         event: FetchEvent,
+    },
+    /// All is there of a day of many, or will not come.
+    Day {
+        /// Its source.
+        source_id: &'e SourceId,
+        /// The day.
+        data_date: Date,
+        /// Why something of it did not come.
+        failed: Option<&'e str>,
     },
     /// The publish went on.
     Publish(publish::Progress<'e>),
@@ -106,6 +116,12 @@ fn tell(event: &RunEvent<'_>) {
                 tracing::info!(target: log::RUNS, source = %source_id, "{words}");
             }
         }
+        RunEvent::Day { source_id, data_date, failed: None } => {
+            tracing::info!(target: log::RUNS, source = %source_id, %data_date, "fetched");
+        }
+        RunEvent::Day { source_id, data_date, failed: Some(reason) } => {
+            tracing::warn!(target: log::RUNS, source = %source_id, %data_date, "not fetched: {reason}");
+        }
         RunEvent::Publish(progress @ publish::Progress::Staging { source_id, data_date, .. }) => {
             let words = publish_words(progress);
             tracing::info!(target: log::RUNS, source = %source_id, %data_date, "{words}");
@@ -126,6 +142,12 @@ pub(super) fn is_of_bytes(event: &RunEvent<'_>) -> bool {
 pub(super) fn words(event: &RunEvent<'_>) -> (String, String) {
     match event {
         RunEvent::Fetch { source_id, event } => (source_id.to_string(), fetch_words(event)),
+        RunEvent::Day { source_id, data_date, failed: None } => {
+            (source_id.to_string(), format!("{data_date}: fetched"))
+        }
+        RunEvent::Day { source_id, data_date, failed: Some(reason) } => {
+            (source_id.to_string(), format!("{data_date}: not fetched: {reason}"))
+        }
         RunEvent::Publish(progress) => ("publish".to_owned(), publish_words(progress)),
     }
 }

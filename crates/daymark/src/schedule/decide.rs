@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use daymark_plan::{Missed, Overlap, Plan, Schedule, Source, SourceId, data_date};
 use daymark_warehouse::fires::{Board, Decision, Decisions, OpenFire, Pause, Skipped};
 use daymark_warehouse::ledger::SkipKind;
+use daymark_warehouse::retries::OpenRetry;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
@@ -68,7 +69,94 @@ pub(crate) fn decide(plan: &Plan, board: &Board, now: Timestamp) -> Decisions {
         }
     }
     start_together(&mut decisions.fires);
+    for retry in board.retries.iter().filter(|retry| retry.claimed.is_none()) {
+        if let Next::Never(because) = next_try(plan, retry, now) {
+            decisions.days_dead.push((retry.source_id.clone(), retry.data_date, because));
+        }
+    }
     decisions
+}
+
+/// What is next for a day that failed.
+enum Next {
+    /// It is tried again.
+    Try {
+        /// When, as reckoned from its last failure: the same for whoever reckons.
+        due: Timestamp,
+        /// Not before.
+        from: Timestamp,
+    },
+    /// It is given up, and why.
+    Never(String),
+}
+
+/// When a day that failed is tried again, if at all.
+fn next_try(plan: &Plan, retry: &OpenRetry, now: Timestamp) -> Next {
+    let source = plan.sources.iter().find(|source| source.id.as_str() == retry.source_id);
+    let Some(source) = source else {
+        return Next::Never("the source is not in the pipeline folder any more".to_owned());
+    };
+    let days = source.days;
+    if retry.attempts >= days.attempts {
+        let times = crate::output::counted(u64::from(retry.attempts), "time");
+        return Next::Never(format!("it was tried {times}, as often as `days.attempts` says"));
+    }
+    let doubled = 1 << retry.attempts.saturating_sub(1).min(16);
+    let wait = days.backoff.saturating_mul(doubled);
+    let due = retry.last_at.checked_add(wait).unwrap_or(Timestamp::MAX);
+    let from = due.max(retry.not_before.unwrap_or(due));
+    let until = retry.scheduled_at.checked_add(days.max_age).unwrap_or(Timestamp::MAX);
+    if from.max(now) > until {
+        return Next::Never(
+            "the next try would be later than `days.max_age` after its fire".to_owned(),
+        );
+    }
+    let zone = &plan.settings.zone;
+    if !source.answers_for_any_date()
+        && data_date(source.data_date, &source.calendar, zone, from.max(now)) != retry.data_date
+    {
+        return Next::Never(format!(
+            "its API answers as of now, and {} is not the day that is due at the next try",
+            retry.data_date
+        ));
+    }
+    Next::Try { due, from }
+}
+
+/// The days that failed and are to be tried now, each with when that became due: of each source the one that
+/// waits longest, unless one of its fires or days is being run.
+pub(crate) fn days_to_try(
+    plan: &Plan,
+    board: &Board,
+    now: Timestamp,
+) -> Vec<(SourceId, Date, Timestamp)> {
+    let mut busy = busy(board);
+    busy.extend(runnable(plan, board, now).iter().flat_map(|group| &group.fires).filter_map(
+        |(id, _)| {
+            board.open.iter().find(|fire| fire.fire_id == *id).map(|fire| fire.source_id.as_str())
+        },
+    ));
+    let mut days = Vec::new();
+    for retry in board.retries.iter().filter(|retry| retry.claimed.is_none()) {
+        let Next::Try { due, from } = next_try(plan, retry, now) else { continue };
+        let paused = || board.pauses.iter().any(|pause| pause.holds(&retry.source_id, now));
+        if from > now || paused() || !busy.insert(&retry.source_id) {
+            continue;
+        }
+        let source = plan.sources.iter().find(|source| source.id.as_str() == retry.source_id);
+        days.extend(source.map(|source| (source.id.clone(), retry.data_date, due)));
+    }
+    days
+}
+
+/// The sources that something is being run of.
+fn busy(board: &Board) -> BTreeSet<&str> {
+    let fires = board.open.iter().filter(|fire| fire.claimed.is_some());
+    let days = board.retries.iter().filter(|retry| retry.claimed.is_some());
+    fires
+        .map(|fire| fire.source_id.as_str())
+        .chain(days.map(|retry| retry.source_id.as_str()))
+        .collect()
 }
 
 /// The fires of one source in (`from`, `now`], at most [`AT_ONCE`], oldest first.
@@ -168,12 +256,7 @@ fn start_together(fires: &mut [Decision]) {
 
 /// What is to be run now: of each source its oldest fire that is due, unless one of its fires is being run.
 pub(crate) fn runnable(plan: &Plan, board: &Board, now: Timestamp) -> Vec<Group> {
-    let mut busy: BTreeSet<&str> = board
-        .open
-        .iter()
-        .filter(|fire| fire.claimed.is_some())
-        .map(|fire| fire.source_id.as_str())
-        .collect();
+    let mut busy = busy(board);
     let mut groups: BTreeMap<Timestamp, Group> = BTreeMap::new();
     for fire in board.open.iter().filter(|fire| is_free(fire, board, now)) {
         let source = plan.sources.iter().find(|source| source.id.as_str() == fire.source_id);
@@ -208,7 +291,17 @@ pub(crate) fn next_look(plan: &Plan, board: &Board, now: Timestamp) -> Option<Ti
     let starts = board.open.iter().filter(|fire| fire.claimed.is_none()).map(|fire| fire.starts_at);
     let resumed =
         board.pauses.iter().filter(|pause| pause.is_open(now)).filter_map(|pause| pause.until);
-    starts.chain(resumed).filter(|at| *at > now).chain(next_fire(plan, board, now)).min()
+    let tries = board.retries.iter().filter(|retry| retry.claimed.is_none());
+    let tries = tries.filter_map(|retry| match next_try(plan, retry, now) {
+        Next::Try { from, .. } => Some(from),
+        Next::Never(_) => None,
+    });
+    starts
+        .chain(resumed)
+        .chain(tries)
+        .filter(|at| *at > now)
+        .chain(next_fire(plan, board, now))
+        .min()
 }
 
 #[cfg(test)]

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daymark_ingest::Reach;
-use daymark_plan::{Clock, Plan};
+use daymark_plan::{Clock, Plan, SourceId};
 use daymark_warehouse::fires::{self, Board, Claim};
 use daymark_warehouse::lease::{Candidate, Fence, Leader, Standing};
 use daymark_warehouse::ledger::RunKind;
+use daymark_warehouse::retries;
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -75,8 +77,17 @@ pub(crate) enum Turn {
 /// A run that was claimed.
 #[derive(Debug)]
 pub(crate) struct Scheduled {
-    group: Group,
+    what: What,
     claim: Claim,
+}
+
+/// What a run was claimed for.
+#[derive(Debug)]
+enum What {
+    /// Fires of one instant.
+    Fires(Group),
+    /// A day that failed, whose next try became due then.
+    Day(SourceId, Date, Timestamp),
 }
 
 /// A run that ended.
@@ -157,21 +168,31 @@ impl Scheduler {
         let mut board = fires::board(session).await?;
         let now = self.clock.now();
         let again = self.given_up(&mut board, fence, now);
+        let days_again = self.days_given_up(&mut board, fence, now);
         let mut decisions = decide::decide(&self.plan, &board, now);
-        decisions.again = again;
+        (decisions.again, decisions.days_again) = (again, days_again);
         if !decisions.is_empty() {
             fires::record(session, fence, &decisions, now).await?;
             board = fires::board(session).await?;
         }
         let mut started = Vec::new();
         if !stops {
-            let free = MOST_RUNS.saturating_sub(self.running.len());
+            let mut free = MOST_RUNS.saturating_sub(self.running.len());
             for group in decide::runnable(&self.plan, &board, now).into_iter().take(free) {
                 let claim = Claim { fence: fence.clone(), run_id: Uuid::now_v7() };
                 let ids: Vec<i64> = group.fires.iter().map(|(fire_id, _)| *fire_id).collect();
                 fires::claim(session, &claim, &ids, now).await?;
                 self.running.insert(claim.run_id);
-                started.push(Scheduled { group, claim });
+                started.push(Scheduled { what: What::Fires(group), claim });
+                free -= 1;
+            }
+            for (source_id, date, due) in
+                decide::days_to_try(&self.plan, &board, now).into_iter().take(free)
+            {
+                let claim = Claim { fence: fence.clone(), run_id: Uuid::now_v7() };
+                retries::claim(session, &claim, &source_id, date).await?;
+                self.running.insert(claim.run_id);
+                started.push(Scheduled { what: What::Day(source_id, date, due), claim });
             }
         }
         self.next_fire = decide::next_fire(&self.plan, &board, now);
@@ -185,17 +206,32 @@ impl Scheduler {
         let mut again = Vec::new();
         for fire in &mut board.open {
             let Some((epoch, run_id)) = fire.claimed else { continue };
-            let wait = if epoch != fence.epoch() {
-                SignedDuration::ZERO
-            } else if self.running.contains(&run_id) {
+            if epoch == fence.epoch() && self.running.contains(&run_id) {
                 continue;
-            } else {
-                let doubled = fire.claims.saturating_sub(1).min(10);
-                FIRST_AGAIN.saturating_mul(1 << doubled).min(LAST_AGAIN)
-            };
+            }
             fire.claimed = None;
-            fire.starts_at = now.checked_add(wait).unwrap_or(now);
+            fire.starts_at = again_at(epoch == fence.epoch(), fire.claims, now);
             again.push((fire.fire_id, fire.starts_at));
+        }
+        again
+    }
+
+    /// The same for the days that are being tried once more.
+    fn days_given_up(
+        &self,
+        board: &mut Board,
+        fence: &Fence,
+        now: Timestamp,
+    ) -> Vec<(String, Date, Timestamp)> {
+        let mut again = Vec::new();
+        for retry in &mut board.retries {
+            let Some((epoch, run_id)) = retry.claimed else { continue };
+            if epoch == fence.epoch() && self.running.contains(&run_id) {
+                continue;
+            }
+            let not_before = again_at(epoch == fence.epoch(), retry.claims, now);
+            (retry.claimed, retry.not_before) = (None, Some(not_before));
+            again.push((retry.source_id.clone(), retry.data_date, not_before));
         }
         again
     }
@@ -203,17 +239,28 @@ impl Scheduler {
     /// Runs what was claimed. A dropped run is as one that crashed: whoever leads then tries it again.
     pub(crate) fn run(&self, scheduled: Scheduled) -> impl Future<Output = Ended> + use<> {
         let (plan, runner) = (Arc::clone(&self.plan), Arc::clone(&self.runner));
+        let clock = self.clock.clone();
         async move {
-            let Scheduled { group, claim } = scheduled;
+            let Scheduled { what, claim } = scheduled;
             let run_id = claim.run_id;
-            let sources = group.fires.iter().filter_map(|(_, source_id)| plan.source(source_id));
-            let order = Order {
-                kind: if group.missed { RunKind::CatchUp } else { RunKind::Scheduled },
-                scheduled_at: Some(group.scheduled_at),
-                days: runner.days_at(group.scheduled_at, sources),
-                reach: Reach::Forward,
-                claim: Some(claim),
+            let (kind, at, days, reach) = match what {
+                What::Fires(group) => {
+                    let ids = group.fires.iter().map(|(_, source_id)| source_id);
+                    let sources = ids.filter_map(|source_id| plan.source(source_id));
+                    let kind = if group.missed { RunKind::CatchUp } else { RunKind::Scheduled };
+                    let days = runner.days_at(group.scheduled_at, sources);
+                    (kind, group.scheduled_at, days, Reach::Forward)
+                }
+                What::Day(source_id, date, due) => {
+                    // What is new since the cursor is part of the day that is due, and of no other.
+                    let today = runner.days_at(clock.now(), plan.source(&source_id));
+                    let days = vec![(source_id, date)];
+                    let reach = if days == today { Reach::Forward } else { Reach::ByDay };
+                    (RunKind::Retry, due, days, reach)
+                }
             };
+            let (scheduled_at, claim, pace) = (Some(at), Some(claim), None);
+            let order = Order { kind, scheduled_at, days, reach, claim, pace };
             let progress = Progress::Lines;
             let result = runner.execute(&order, &|event| progress.show(&event)).await;
             Ended { run_id, result }
@@ -239,7 +286,20 @@ impl Scheduler {
     }
 }
 
+/// When a claim that was given up may be tried again: at once where the process that had it lost the lease,
+/// later where its run failed as a whole.
+fn again_at(failed: bool, claims: u32, now: Timestamp) -> Timestamp {
+    if !failed {
+        return now;
+    }
+    let doubled = claims.saturating_sub(1).min(10);
+    let wait = FIRST_AGAIN.saturating_mul(1 << doubled).min(LAST_AGAIN);
+    now.checked_add(wait).unwrap_or(now)
+}
+
 #[cfg(test)]
 mod several;
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod tests;

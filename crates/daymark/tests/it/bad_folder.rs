@@ -59,7 +59,7 @@ async fn unknown_keys_of_all_files_at_once() {
       models/weather_daily.sql:3: unknown key `keys`
         hint: did you mean `key`? accepted: `table`, `write`, `window`, `settled`, `history`, `key`, `columns`, `checks`, `description`, `indexes`
       sources/sp500.toml:3: unknown key `calender`
-        hint: did you mean `calendar`? accepted: `id`, `calendar`, `data_date`, `schedule`, `supersede`, `start`, `deadline`, `missing_after`, `request`, `auth`, `pagination`, `entity`, `entities`, `incremental`, `window`, `rate`, `retry`, `expect`, `schema`, `rows`
+        hint: did you mean `calendar`? accepted: `id`, `calendar`, `data_date`, `schedule`, `supersede`, `start`, `deadline`, `missing_after`, `days`, `request`, `auth`, `pagination`, `entity`, `entities`, `incremental`, `window`, `rate`, `retry`, `expect`, `schema`, `rows`
     ");
 
     // The same for programs.

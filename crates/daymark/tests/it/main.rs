@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod alerts;
+mod backfill;
 mod bad_folder;
 mod bad_input;
 mod checks;
 mod commands;
 mod crash;
+mod dlq;
 mod doctor;
 mod entities;
 mod infer;

@@ -82,7 +82,7 @@ async fn a_bad_folder_is_an_error_of_the_start_with_every_problem() {
     insta::assert_snapshot!(message(&error).replace(&folder, "<folder>"), @"
     2 problems in the pipeline folder `<folder>`
       sources/weather.toml:3: unknown key `calender`
-        hint: did you mean `calendar`? accepted: `id`, `calendar`, `data_date`, `schedule`, `supersede`, `start`, `deadline`, `missing_after`, `request`, `auth`, `pagination`, `entity`, `entities`, `incremental`, `window`, `rate`, `retry`, `expect`, `schema`, `rows`
+        hint: did you mean `calendar`? accepted: `id`, `calendar`, `data_date`, `schedule`, `supersede`, `start`, `deadline`, `missing_after`, `days`, `request`, `auth`, `pagination`, `entity`, `entities`, `incremental`, `window`, `rate`, `retry`, `expect`, `schema`, `rows`
       sources/weather.toml:16: unknown key `request.methd`
         hint: did you mean `method`? accepted: `url`, `query`, `headers`, `form`, `json`, `method`, `connect_timeout_seconds`, `read_timeout_seconds`, `total_timeout_seconds`, `max_mebibytes`, `max_redirects`, `redirect_hosts`, `proxy`, `ca_file`, `cookies`
     ");

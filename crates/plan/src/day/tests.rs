@@ -236,3 +236,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_backfill_wants_the_days_that_calendar_and_schedule_have() {
+    // Eight in New York on a Tuesday.
+    let now = at("2026-11-24T13:00:00Z");
+    let wanted = |rules: &Rules, date: &str| rules.rules().wanted(date.parse().unwrap(), now);
+    let mut rules = Rules::new(EIGHT_ON_WEEKDAYS, DataDateRule::RunDay, "daily");
+    rules.schedule.start = Some(at("2026-11-20T00:00:00Z"));
+    // When the schedule began says nothing about which days there are.
+    assert_eq!(wanted(&rules, "2026-11-09"), Wanted::Yes);
+    assert_eq!(wanted(&rules, "2026-11-08"), Wanted::NoFire);
+    assert_eq!(wanted(&rules, "2026-11-24"), Wanted::Yes);
+    assert_eq!(wanted(&rules, "2026-11-25"), Wanted::NotYet);
+
+    let sessions = Rules::new(EIGHT, DataDateRule::PreviousSession, "nyse");
+    assert_eq!(wanted(&sessions, "2026-11-23"), Wanted::Yes);
+    assert_eq!(wanted(&sessions, "2026-11-24"), Wanted::NotYet);
+    assert_eq!(wanted(&sessions, "2026-11-22"), Wanted::NoData);
+
+    // A rate counts from its start: before it, every day of the calendar is as good.
+    let mut rate = Rules::new("rate(7 days)", DataDateRule::RunDay, "daily");
+    rate.schedule.start = Some(at("2026-11-20T13:00:00Z"));
+    assert_eq!(wanted(&rate, "2026-11-10"), Wanted::Yes);
+    assert_eq!(wanted(&rate, "2026-11-20"), Wanted::Yes);
+    assert_eq!(wanted(&rate, "2026-11-21"), Wanted::NoFire);
+}

@@ -153,6 +153,13 @@ impl Schedule {
             expression: read(expression)?,
         })
     }
+
+    /// The same without `start` and `end`, where its times do not depend on them: a rate counts from its
+    /// start, and `at` is one instant.
+    pub fn unbounded(&self) -> Option<Self> {
+        let is_cron = matches!(self.expression, Expression::Cron(_));
+        is_cron.then(|| Self { start: None, end: None, ..self.clone() })
+    }
 }
 
 fn read(expression: &str) -> Result<Expression, BadExpression> {

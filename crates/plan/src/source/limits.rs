@@ -1,9 +1,11 @@
-//! `[retry]`, `[rate]` and `[expect]`: how often, how fast, and what an answer must look like.
+//! `[retry]`, `[days]`, `[rate]` and `[expect]`: how often, how fast, and what an answer must look like.
 //!
-//! In: the TOML tables. Out: [`Retry`], [`Rate`] and [`Expect`]. Deliberately absent: acting on them.
+//! In: the TOML tables. Out: [`Retry`], [`DayRetry`], [`Rate`] and
+//! [`Expect`]. Deliberately absent: acting on them.
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use toml::de::DeValue;
 
 use crate::json_path::JsonPath;
@@ -23,6 +25,27 @@ pub struct Retry {
     pub base: Duration,
     /// No wait of our own choosing is longer; default 30 s.
     pub cap: Duration,
+}
+
+/// When a day whose scheduled run failed is tried again by the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayRetry {
+    /// Runs for one day in all; default 4. With 1 a day that failed is given up at once.
+    pub attempts: u32,
+    /// The first wait, counted from the failure; doubles with each. Default 15 min.
+    pub backoff: SignedDuration,
+    /// How old a day may be, counted from its fire, and still be tried. Default 24 h.
+    pub max_age: SignedDuration,
+}
+
+impl Default for DayRetry {
+    fn default() -> Self {
+        Self {
+            attempts: 4,
+            backoff: SignedDuration::from_mins(15),
+            max_age: SignedDuration::from_hours(24),
+        }
+    }
 }
 
 /// How fast something may be asked.
@@ -83,6 +106,30 @@ pub(super) fn read_retry(section: Option<Section<'_>>, problems: &mut Vec<Proble
     }
     section.finish(problems);
     retry
+}
+
+/// Reads `[days]`.
+pub(super) fn read_days(section: Option<Section<'_>>, problems: &mut Vec<Problem>) -> DayRetry {
+    let mut days = DayRetry::default();
+    let Some(mut section) = section else { return days };
+    if let Some(attempts) = section.optional_whole("attempts", 1..=100, problems) {
+        days.attempts = attempts;
+    }
+    for (key, span) in [("backoff", &mut days.backoff), ("max_age", &mut days.max_age)] {
+        let Some(word) = section.optional_string(key, problems) else { continue };
+        if let Some(long) = super::duration(&word).filter(SignedDuration::is_positive) {
+            *span = long;
+        } else {
+            let problem = section.problem(key, format!("`days.{key}` is `{word}`"));
+            problems.push(
+                problem.hint(
+                    "accepted: a span such as \"15min\", \"2h\" or \"3d\"; a day is 24 hours",
+                ),
+            );
+        }
+    }
+    section.finish(problems);
+    days
 }
 
 /// Reads the `calls` and `per` of a table.

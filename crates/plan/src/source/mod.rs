@@ -22,7 +22,7 @@ pub use auth::{Auth, ClientCredentials, KeyPlace};
 pub use entities::{Entities, Entity, EntityColumn, EntityId};
 pub use incremental::{CursorType, Incremental, Window};
 pub(crate) use limits::read_calls;
-pub use limits::{Expect, Rate, Retry, Weight};
+pub use limits::{DayRetry, Expect, Rate, Retry, Weight};
 pub use pagination::{PageStyle, Pagination};
 pub use request::{Body, JsonTemplate, Method, Request, check_url, is_secret_name};
 pub(crate) use request::{address, is_header_name, secret, template};
@@ -92,6 +92,8 @@ pub struct Source {
     pub schedule: Option<Schedule>,
     /// By when a day is to be there.
     pub deadline: Deadline,
+    /// When a day that failed is tried again.
+    pub days: DayRetry,
     /// The first data date the ledger expects; default: the first one ever fetched.
     pub start: Option<Date>,
     /// What is asked.
@@ -193,6 +195,7 @@ pub(crate) fn read(
         date
     });
     let deadline = read_deadline(&mut section, problems);
+    let days = limits::read_days(section.optional_table("days", problems), problems);
     let request = match section.required_table("request", problems) {
         Some(table) => request::read(table, root, problems),
         None => None,
@@ -230,6 +233,7 @@ pub(crate) fn read(
         data_date: data_date?,
         schedule,
         deadline,
+        days,
         start,
         request: request?,
         auth: auth?,

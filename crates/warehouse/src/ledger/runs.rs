@@ -14,6 +14,7 @@ use crate::alerts;
 use crate::error::WarehouseError;
 use crate::fires::{self, Claim};
 use crate::holder::{self, Life, OpenRun};
+use crate::retries;
 use crate::session::Session;
 
 /// After how many seconds without a heartbeat a run of another machine is taken for dead. Its process
@@ -483,7 +484,9 @@ pub async fn finish_run(
     Box::pin(alerts::run_closed(&transaction, run_id, now)).await?;
     if let Some(claim) = claim {
         fires::settle(&transaction, claim, now).await?;
+        retries::settle(&transaction, claim, now).await?;
     }
+    retries::follow(&transaction, run_id, now).await?;
     transaction.commit().await.map_err(&doing)
 }
 

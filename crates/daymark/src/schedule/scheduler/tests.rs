@@ -18,6 +18,8 @@ on_both_databases! {
     an_unscheduled_closing_is_a_line_in_a_file;
     a_scheduler_that_stopped_leaves_late_and_missing_days;
     a_publish_that_fails_as_a_whole_tells_every_source;
+    a_day_that_failed_is_tried_again_until_it_is_given_up;
+    a_day_of_now_is_tried_only_while_it_is_due;
 }
 
 const BARS: &str = "/bars";
@@ -169,6 +171,7 @@ async fn a_fire_for_a_published_day_is_a_recorded_no_op(kind: Kind) {
         days,
         reach: Reach::Forward,
         claim: None,
+        pace: None,
     };
     let report = runner.execute(&order, &|_| {}).await.unwrap();
     assert_eq!(report.sources[0].state.as_str(), "published");
@@ -325,5 +328,125 @@ async fn a_publish_that_fails_as_a_whole_tells_every_source(kind: Kind) {
     let report = turn(&mut scheduler).await.expect("the fire is due again");
     assert_eq!(report.sources[0].state.as_str(), "published");
     assert_eq!(desk.api.requests().len(), asked + 1, "only the refused one is asked again");
+    runner.close().await;
+}
+
+/// What is noted of the days that failed.
+async fn failed_days(runner: &Runner) -> Vec<String> {
+    let mut session = runner.warehouse().await.unwrap().session("test").await.unwrap();
+    let days = daymark_warehouse::retries::failed_days(&mut session).await.unwrap();
+    let because = |day: &daymark_warehouse::retries::FailedDay| {
+        day.dead_because.clone().map(|because| format!(": {because}")).unwrap_or_default()
+    };
+    days.iter()
+        .map(|day| format!("{} {} {}{}", day.date, day.state, day.attempts, because(day)))
+        .collect()
+}
+
+async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
+    let desk = Desk::new(kind, "daily").await;
+    // It is told the day, and so it can be tried whatever day it is.
+    let text = std::fs::read_to_string(desk.folder.path().join("sources/bars.toml")).unwrap();
+    let text = text
+        .replace("[request]", "[days]\nattempts = 3\nbackoff = \"10min\"\n[request]")
+        .replace("[retry]", "query = { day = \"{{ data_date }}\" }\n[retry]");
+    desk.write("sources/bars.toml", &text);
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 23)));
+    let mut scheduler = open(&plan, &runner, &desk).await;
+    // A 200 that is not what it should be counts as well.
+    desk.api.only(BARS, Reply::json(r#"{"error": "maintenance"}"#));
+    desk.clock.set(eight(date(2026, 11, 24)));
+    assert!(turn(&mut scheduler).await.is_some());
+    assert_eq!(failed_days(&runner).await, ["2026-11-23 open 1"]);
+    let pass = |minutes| desk.clock.set(desk.clock.now() + SignedDuration::from_mins(minutes));
+    pass(9);
+    assert!(turn(&mut scheduler).await.is_none(), "not yet");
+    pass(1);
+    let step = scheduler.step(false).await.unwrap();
+    assert_eq!(step.started.len(), 1);
+    assert!(scheduler.step(false).await.unwrap().started.is_empty(), "it is claimed");
+    // The process dies with it. Another takes over, and tries it once more: nothing was counted.
+    drop((step, scheduler));
+    let runner = desk.runner(&plan);
+    let mut scheduler = Scheduler::new(Arc::clone(&plan), Arc::clone(&runner), desk.clock.clone());
+    desk.clock.set(desk.clock.now() + SignedDuration::from_mins(1));
+    assert!(turn(&mut scheduler).await.is_some());
+    assert_eq!(failed_days(&runner).await, ["2026-11-23 open 2"]);
+    let next = scheduler.step(false).await.unwrap().next.unwrap();
+    assert_eq!(next, desk.clock.now() + SignedDuration::from_mins(20), "twice as long");
+    desk.clock.set(next);
+    assert!(turn(&mut scheduler).await.is_some());
+    assert!(turn(&mut scheduler).await.is_none());
+    assert_eq!(
+        failed_days(&runner).await,
+        ["2026-11-23 dead 3: it was tried 3 times, as often as `days.attempts` says"]
+    );
+    assert_eq!(desk.api.requests().len(), 3);
+
+    // The next day fails once, and its second try is published.
+    desk.clock.set(eight(date(2026, 11, 25)));
+    assert!(turn(&mut scheduler).await.is_some());
+    desk.api.only(BARS, Reply::json(r#"[{"symbol": "x", "price": 1.5}]"#));
+    pass(10);
+    let report = turn(&mut scheduler).await.expect("it is tried again");
+    assert_eq!(report.sources[0].state.as_str(), "published");
+    assert_eq!(failed_days(&runner).await.len(), 1);
+    let reader = desk.reader(&runner).await;
+    let runs = reader.runs(RunFilter { failed: false, last: 10 }).await.unwrap();
+    assert_eq!((runs[0].kind.as_str(), runs[0].outcome.as_deref()), ("retry", Some("succeeded")));
+
+    // A person publishes the one that was given up.
+    let day = (plan.sources[0].id.clone(), date(2026, 11, 23));
+    let order = Order {
+        kind: RunKind::Manual,
+        scheduled_at: None,
+        days: vec![day],
+        reach: Reach::ByDay,
+        claim: None,
+        pace: None,
+    };
+    runner.execute(&order, &|_| {}).await.unwrap();
+    assert!(failed_days(&runner).await.is_empty());
+    runner.close().await;
+}
+
+async fn a_day_of_now_is_tried_only_while_it_is_due(kind: Kind) {
+    let desk = Desk::new(kind, "nyse").await;
+    let text = std::fs::read_to_string(desk.folder.path().join("sources/bars.toml")).unwrap();
+    let days = "[days]\nattempts = 9\nbackoff = \"13h\"\nmax_age = \"30d\"\n[request]";
+    desk.write("sources/bars.toml", &text.replace("[request]", days));
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 23)));
+    let mut scheduler = open(&plan, &runner, &desk).await;
+    desk.api.only(BARS, Reply::json("{}").status(404));
+    desk.clock.set(eight(date(2026, 11, 24)));
+    assert!(turn(&mut scheduler).await.is_some());
+    // 13 hours later Tuesday's session is closed: what the API says then is not Monday's word.
+    assert!(turn(&mut scheduler).await.is_none());
+    assert_eq!(
+        failed_days(&runner).await,
+        [
+            "2026-11-23 dead 1: its API answers as of now, and 2026-11-23 is not the day that is due at the next \
+          try"
+        ]
+    );
+    // A person leaves it out.
+    let warehouse = runner.warehouse().await.unwrap();
+    let mut session = warehouse.session("test").await.unwrap();
+    let (source_id, monday) = (&plan.sources[0].id, date(2026, 11, 23));
+    let (now, why) = (desk.clock.now(), "discarded by somebody: the API was moved");
+    let gone =
+        retries::discard(&mut session, source_id, monday, "somebody", why, now).await.unwrap();
+    let again =
+        retries::discard(&mut session, source_id, monday, "somebody", why, now).await.unwrap();
+    drop(session);
+    assert!(gone && !again);
+    let reader = desk.reader(&runner).await;
+    let days = reader.days(&plan, monday, monday).await.unwrap();
+    let day = &days[0].days[0];
+    assert_eq!((day.state, day.reason.as_deref()), (DayState::Skipped, Some(why)));
     runner.close().await;
 }
