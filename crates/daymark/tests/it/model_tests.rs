@@ -286,7 +286,8 @@ async fn all_sql_is_judged_at_once_over_an_empty_database() {
     insta::assert_snapshot!(folder.said(&judged), @r##"
     error: 6 problems in the pipeline folder `<folder>`
       dashboards/overview.md:177:7: column "day" does not exist
-      marts/sp500_metrics.sql:36:6: relation "moving" does not exist
+      marts/sp500_metrics.sql:35:8: column "closing" does not exist
+        hint: Perhaps you meant to reference the column "moved.close".
       models/sp500_daily.sql:42:7: column "closing" does not exist
         hint: Perhaps you meant to reference the column "bar.close".
       models/weather_daily.sql:12: the query yields `precipitation_mm` as `double precision`, and the contract has `numeric`

@@ -211,12 +211,12 @@ async fn a_mart_changes_with_its_file(kind: Kind) {
     assert_eq!(bench.rows_of(kinds).await, ["[\"twice\",\"v\"]"]);
     // A table of somebody else is not touched.
     let mut session = bench.warehouse.session("test").await.unwrap();
-    session.client().batch_execute("create table mine as select 1 as a").await.unwrap();
+    session.client().batch_execute("create table public.mine as select 1 as a").await.unwrap();
     drop(session);
     bench.change("marts/mine.sql", "/* mart\nmaterialized = \"table\"\n*/\nselect 2 as a");
     let failures = bench.publish(&[]).await.refused.marts;
     assert_eq!(failures[0].message, "relation \"mine\" already exists");
-    assert_eq!(bench.rows_of("select a from mine").await, ["[1]"]);
+    assert_eq!(bench.rows_of("select a from public.mine").await, ["[1]"]);
 }
 
 /// What `daymark plan` tells.
