@@ -20,7 +20,7 @@ use daymark_warehouse::publish::{
     self, FetchPath, FetchShape, Outcome, PendingFetch, RowsError, Verdict, Verdicts,
 };
 use daymark_warehouse::{Session, Warehouse};
-use futures::{SinkExt, TryStreamExt};
+use futures::{SinkExt, StreamExt, TryStreamExt, stream};
 use tokio_postgres::CopyInSink;
 
 use crate::{Cpu, Measured, cpu_of, peak_kib, rows};
@@ -217,14 +217,14 @@ impl<'b> Bench<'b> {
         let source = &self.plan.sources[0];
         let began = Instant::now();
         let transaction = session.client().transaction().await.unwrap();
-        let mut next = manifests.into_iter().map(|stored| tokio::spawn(reader(stored.key)));
-        // As in a publish: the next fetch is opened while this one is copied in.
-        let mut opened = next.next();
-        while let Some(opening) = opened {
-            let rows = opening.await.unwrap().unwrap();
-            opened = next.next();
-            publish::copy_rows(&transaction, source, "bench_rows", rows).await.unwrap().unwrap();
-        }
+        // One COPY, as in (b); the next fetch is opened while this one is copied in, as in a publish.
+        let rows = stream::iter(manifests)
+            .map(move |stored| tokio::spawn(reader(stored.key)))
+            .buffered(2)
+            .map(|opened| opened.unwrap().unwrap())
+            .flatten();
+        let rows = Box::pin(rows);
+        publish::copy_rows(&transaction, source, "bench_rows", rows).await.unwrap().unwrap();
         transaction.commit().await.unwrap();
         began.elapsed()
     }

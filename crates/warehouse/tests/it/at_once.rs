@@ -84,7 +84,7 @@ async fn as_if_staged(kind: Kind, write: &str) {
     let config = Config {
         cases: if kind == Kind::Native { 80 } else { 6 },
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "tests/it/order.regressions",
+            "tests/it/at_once.regressions",
         ))),
         max_shrink_iters: 60,
         ..Config::default()
