@@ -7,6 +7,7 @@ use crate::check::{self, Check};
 use crate::problem::{Problem, did_you_mean};
 use crate::section::{Section, Text, choose};
 use crate::source::SourceId;
+use crate::sql_reads;
 use crate::sql_text;
 
 /// How a fetch lands in a model's table.
@@ -123,6 +124,13 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether its query reads the rows of a fetch and no other table. One that cannot be read may.
+    pub fn reads_only_rows(&self) -> bool {
+        let rows = format!("raw_{}", self.source);
+        sql_reads::tables(&self.sql)
+            .is_ok_and(|read| read.iter().all(|table| table.schema.is_none() && table.name == rows))
+    }
+
     /// The tables its columns refer to, each with the column's place in the contract.
     pub fn references(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();

@@ -102,6 +102,28 @@ pub async fn fail_day(
     record_attempt(session.client(), &attempt).await
 }
 
+const RECORD_ATTEMPT: &str = "insert into daymark.day as day
+         (source_id, data_date, entity, state, since, reason, last_outcome, last_reason, last_at,
+          attempts, run_id, publish_id)
+     values ($1, $2, $8, $3, $4, $5, $3, $5, $4, case $3 when 'fetched' then 0 else 1 end, $6, $7)
+     on conflict (source_id, data_date, entity) do update
+     set state = case when day.state = 'published'
+                        or (day.state = 'quarantined' and excluded.state in ('failed', 'fetched'))
+                      then day.state else excluded.state end,
+         since = case when day.state in ('published', excluded.state)
+                        or (day.state = 'quarantined' and excluded.state in ('failed', 'fetched'))
+                      then day.since else excluded.since end,
+         reason = case when 'published' in (day.state, excluded.state) then null
+                       when day.state = 'quarantined' and excluded.state in ('failed', 'fetched')
+                       then day.reason else excluded.reason end,
+         last_outcome = excluded.last_outcome,
+         last_reason = excluded.last_reason,
+         last_at = excluded.last_at,
+         attempts = day.attempts + case excluded.state when 'fetched' then 0 else 1 end,
+         run_id = excluded.run_id,
+         publish_id = coalesce(excluded.publish_id, day.publish_id)
+     where not (day.state = 'published' and excluded.state = 'fetched')";
+
 /// Writes an attempt into its day: the state is the best outcome reached, `published` before `quarantined`
 /// before the later of `fetched` and `failed`. A fetch is no attempt of its own, its publish is; and it says
 /// nothing of a day that is published.
@@ -109,42 +131,37 @@ pub(crate) async fn record_attempt(
     client: &impl GenericClient,
     attempt: &Attempt<'_>,
 ) -> Result<(), WarehouseError> {
-    client
-        .execute(
-            "insert into daymark.day as day
-                 (source_id, data_date, entity, state, since, reason, last_outcome, last_reason, last_at,
-                  attempts, run_id, publish_id)
-             values ($1, $2, $8, $3, $4, $5, $3, $5, $4, case $3 when 'fetched' then 0 else 1 end, $6, $7)
-             on conflict (source_id, data_date, entity) do update
-             set state = case when day.state = 'published'
-                                or (day.state = 'quarantined' and excluded.state in ('failed', 'fetched'))
-                              then day.state else excluded.state end,
-                 since = case when day.state in ('published', excluded.state)
-                                or (day.state = 'quarantined' and excluded.state in ('failed', 'fetched'))
-                              then day.since else excluded.since end,
-                 reason = case when 'published' in (day.state, excluded.state) then null
-                               when day.state = 'quarantined' and excluded.state in ('failed', 'fetched')
-                               then day.reason else excluded.reason end,
-                 last_outcome = excluded.last_outcome,
-                 last_reason = excluded.last_reason,
-                 last_at = excluded.last_at,
-                 attempts = day.attempts + case excluded.state when 'fetched' then 0 else 1 end,
-                 run_id = excluded.run_id,
-                 publish_id = coalesce(excluded.publish_id, day.publish_id)
-             where not (day.state = 'published' and excluded.state = 'fetched')",
-            &[
-                &attempt.source_id.as_str(),
-                &attempt.data_date,
-                &attempt.outcome.as_str(),
-                &attempt.at,
-                &attempt.reason,
-                &attempt.run_id,
-                &attempt.publish_id,
-                &attempt.entity.unwrap_or_default(),
-            ],
-        )
-        .await
-        .map_err(WarehouseError::statement("recording a day"))?;
+    record_attempts(client, std::slice::from_ref(attempt)).await
+}
+
+/// Writes attempts, which may be of one day, in turn.
+pub(crate) async fn record_attempts(
+    client: &impl GenericClient,
+    attempts: &[Attempt<'_>],
+) -> Result<(), WarehouseError> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let doing = WarehouseError::statement("recording a day");
+    let record = client.prepare(RECORD_ATTEMPT).await.map_err(&doing)?;
+    for attempt in attempts {
+        client
+            .execute(
+                &record,
+                &[
+                    &attempt.source_id.as_str(),
+                    &attempt.data_date,
+                    &attempt.outcome.as_str(),
+                    &attempt.at,
+                    &attempt.reason,
+                    &attempt.run_id,
+                    &attempt.publish_id,
+                    &attempt.entity.unwrap_or_default(),
+                ],
+            )
+            .await
+            .map_err(&doing)?;
+    }
     Ok(())
 }
 

@@ -12,15 +12,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use daymark_extract::{Mapped, Outline};
 use daymark_ingest::{RawStore, StoredManifest};
 use daymark_plan::{Clock, Environment, Plan};
 use daymark_warehouse::ledger::{self, RunKind};
-use daymark_warehouse::publish::{self, Outcome, PendingFetch, RowsError, Verdict, Verdicts};
+use daymark_warehouse::publish::{
+    self, FetchPath, FetchShape, Outcome, PendingFetch, RowsError, Verdict, Verdicts,
+};
 use daymark_warehouse::{Session, Warehouse};
-use futures::{SinkExt, TryStreamExt};
+use futures::{SinkExt, StreamExt, TryStreamExt, stream};
 use tokio_postgres::CopyInSink;
 
-use crate::{Measured, peak_kib, rows};
+use crate::{Cpu, Measured, cpu_of, peak_kib, rows};
 
 /// How much of the encoded rows is sent at once.
 const PIECE: usize = 64 << 10;
@@ -73,12 +76,14 @@ impl Case {
     pub(crate) async fn run(self, folder: &str, rest: &[String]) -> Measured {
         let [encoded] = rest else { panic!("a case has a folder and the encoded rows") };
         let bench = Bench::open(Path::new(folder), Path::new(encoded));
-        let took = match self {
-            Self::Extract => bench.extract().await,
-            Self::Encode => bench.encode().await,
+        let before = cpu_of("self");
+        let (took, server) = match self {
+            Self::Extract => (bench.extract().await, Duration::ZERO),
+            Self::Encode => (bench.encode().await, Duration::ZERO),
             _ => bench.on_database(self).await,
         };
-        Measured { took, peak_kib: peak_kib() }
+        let cpu = Cpu { own: cpu_of("self").saturating_sub(before), server };
+        Measured { took, peak_kib: peak_kib(), cpu }
     }
 }
 
@@ -174,9 +179,14 @@ impl<'b> Bench<'b> {
         format!("drop table if exists bench_rows; create table bench_rows ({})", columns.join(", "))
     }
 
-    async fn on_database(&self, case: Case) -> Duration {
+    /// How long it took, and what PostgreSQL's process had of the processors.
+    async fn on_database(&self, case: Case) -> (Duration, Duration) {
         let warehouse = Warehouse::open(&self.plan).await.unwrap();
         let mut session = warehouse.session("bench").await.unwrap();
+        let backend = session.client().query_one("select pg_backend_pid()", &[]).await.unwrap();
+        let backend = backend.get::<_, i32>(0).to_string();
+        let of_server = || if warehouse.is_embedded() { Duration::ZERO } else { cpu_of(&backend) };
+        let before = of_server();
         let took = match case {
             Case::Clear => {
                 clear(&mut session).await;
@@ -195,9 +205,10 @@ impl<'b> Bench<'b> {
             Case::PublishNew | Case::PublishAgain => self.publish(&mut session, case).await,
             Case::Encode | Case::Extract => unreachable!("it needs no database"),
         };
+        let server = of_server().saturating_sub(before);
         drop(session);
         warehouse.close().await;
-        took
+        (took, server)
     }
 
     async fn raw(&self, session: &mut Session) -> Duration {
@@ -206,14 +217,14 @@ impl<'b> Bench<'b> {
         let source = &self.plan.sources[0];
         let began = Instant::now();
         let transaction = session.client().transaction().await.unwrap();
-        let mut next = manifests.into_iter().map(|stored| tokio::spawn(reader(stored.key)));
-        // As in a publish: the next fetch is opened while this one is copied in.
-        let mut opened = next.next();
-        while let Some(opening) = opened {
-            let rows = opening.await.unwrap().unwrap();
-            opened = next.next();
-            publish::copy_rows(&transaction, source, "bench_rows", rows).await.unwrap().unwrap();
-        }
+        // One COPY, as in (b); the next fetch is opened while this one is copied in, as in a publish.
+        let rows = stream::iter(manifests)
+            .map(move |stored| tokio::spawn(reader(stored.key)))
+            .buffered(2)
+            .map(|opened| opened.unwrap().unwrap())
+            .flatten();
+        let rows = Box::pin(rows);
+        publish::copy_rows(&transaction, source, "bench_rows", rows).await.unwrap().unwrap();
         transaction.commit().await.unwrap();
         began.elapsed()
     }
@@ -267,6 +278,8 @@ impl<'b> Bench<'b> {
 
     async fn publish(&self, session: &mut Session, case: Case) -> Duration {
         let second = case == Case::PublishAgain;
+        let mapped = Mapped::of(&self.plan.sources[0].rows);
+        let pending = |stored| pending(stored, &mapped);
         let pending: Vec<PendingFetch> =
             self.manifests(second).await.into_iter().map(pending).collect();
         let count = pending.len();
@@ -306,7 +319,7 @@ async fn clear(session: &mut Session) {
     session.client().batch_execute("checkpoint").await.unwrap();
 }
 
-fn pending(stored: StoredManifest) -> PendingFetch {
+fn pending(stored: StoredManifest, mapped: &Mapped) -> PendingFetch {
     let manifest = stored.manifest;
     PendingFetch {
         manifest_key: stored.key,
@@ -320,6 +333,17 @@ fn pending(stored: StoredManifest) -> PendingFetch {
         extracted: i64::try_from(manifest.rows.map_or(0, |rows| rows.extracted)).unwrap(),
         rejected: 0,
         rejects: Vec::new(),
-        shape: None,
+        shape: manifest.outline.map(|outline| shape(&outline, mapped)),
     }
+}
+
+/// As the program does it, so that what is new of the responses is looked for.
+fn shape(outline: &Outline, mapped: &Mapped) -> FetchShape {
+    let paths = outline.entries().map(|(path, types, example)| FetchPath {
+        path: path.to_owned(),
+        types: types.into_iter().map(str::to_owned).collect(),
+        example: example.map(str::to_owned),
+        is_mapped: mapped.reads(path),
+    });
+    FetchShape { cut: outline.cut, paths: paths.collect() }
 }

@@ -53,6 +53,6 @@ pub(crate) fn all(world: &World) {
         };
         let peak_kib = peak.parse().unwrap();
         let took = Duration::from_secs_f64(whole);
-        line(peer, world, &[Measured { took, peak_kib }], &more);
+        line(peer, world, &[Measured { took, peak_kib, cpu: crate::Cpu::default() }], &more);
     }
 }

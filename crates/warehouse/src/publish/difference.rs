@@ -35,6 +35,17 @@ pub struct TableCounts {
     pub deleted: i64,
 }
 
+impl TableCounts {
+    /// Takes in those of other rows.
+    pub(super) fn add(&mut self, other: Self) {
+        self.staged += other.staged;
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.deleted += other.deleted;
+    }
+}
+
 /// Whether staged rows would change rows that are published, or what was said of them before.
 pub(super) async fn overwrites(
     transaction: &Transaction<'_>,

@@ -6,9 +6,10 @@
 //! they are read and kept, as it does with the rows.
 //!
 //! One publish, told top to bottom: [`publish`] (locks, its number, each source by itself),
-//! `publish_source` (which fetches, what became of them), `write_source` (stage, check, difference); then
-//! `marts::follow`.
+//! `publish_source` (which fetches, what became of them), `write_source` (stage, check, difference; or
+//! `at_once`, where there is nothing to decide); then `marts::follow`.
 
+mod at_once;
 mod checks;
 mod difference;
 mod drift;
@@ -397,15 +398,22 @@ async fn publish_source(
         .copied()
         .filter(|fetch| !results.contains_key(&fetch.manifest_key))
         .collect();
-    if !shown.is_empty() {
+    let rows: i64 = shown.iter().map(|fetch| fetch.extracted).sum();
+    let mut at_once = rows >= at_once::AT_ONCE_FROM;
+    while !shown.is_empty() {
         let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
         let statements = shown.iter().map(|fetch| Statement::of(fetch)).collect();
-        match write_source(&mut savepoint, context, source, statements).await? {
-            Ok(written) => {
+        match write_source(&mut savepoint, context, source, statements, at_once).await? {
+            Ok(Some(written)) => {
                 savepoint.commit().await.map_err(&doing)?;
                 results.extend(written.fetches);
                 report.tables.extend(written.tables);
                 checked = written.checks;
+            }
+            Ok(None) => {
+                savepoint.rollback().await.map_err(&doing)?;
+                at_once = false;
+                continue;
             }
             Err(not_done) => {
                 savepoint.rollback().await.map_err(&doing)?;
@@ -415,12 +423,15 @@ async fn publish_source(
                 }
             }
         }
+        break;
     }
-    for fetch in &fetches {
-        if let Some(result) = results.get(&fetch.manifest_key) {
-            record::fetch(transaction, context, source, fetch, result).await?;
-            checks::extraction_rejects(transaction, context, source, fetch, result).await?;
-        }
+    let became: Vec<(&PendingFetch, &FetchResult)> = fetches
+        .iter()
+        .filter_map(|fetch| Some((fetch, results.get(&fetch.manifest_key)?)))
+        .collect();
+    record::fetches(transaction, context, source, &became).await?;
+    for (fetch, result) in became {
+        checks::extraction_rejects(transaction, context, source, fetch, result).await?;
     }
     checked.extend(compared.results.iter().cloned());
     let drifts =
@@ -445,13 +456,15 @@ struct Written {
 }
 
 /// Stages the fetches, then writes the one difference of each table. The inner error is why the
-/// source as a whole could not be written.
+/// source as a whole could not be written. If `tried_at_once`, fetches that need no staging are settled
+/// without; nothing comes back when it turned out that they needed it.
 async fn write_source(
     transaction: &mut Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
     mut accepted: Vec<Statement>,
-) -> Result<Result<Written, NotDone>, WarehouseError> {
+    tried_at_once: bool,
+) -> Result<Result<Option<Written>, NotDone>, WarehouseError> {
     let mut written = Written::default();
     let mut staging = match stage::create_tables(transaction, context, source).await? {
         Ok(staging) => staging,
@@ -461,9 +474,21 @@ async fn write_source(
     let mut newer = record::published(transaction, source, accepted.first()).await?;
     number(source, &mut accepted, &mut newer);
 
+    // What a late fetch says may have to yield to newer ones, which are staged with it.
+    let mut at_once = if tried_at_once && newer.is_empty() {
+        at_once::AtOnce::new(context, source)
+    } else {
+        None
+    };
     let mut staged = Vec::new();
     staging.expect(&accepted);
     for statement in accepted {
+        if let Some(at_once) = &mut at_once
+            && at_once.settle(transaction, context, source, &statement, &mut staging).await?
+        {
+            written.fetches.insert(statement.manifest_key, FetchResult::Published);
+            continue;
+        }
         let (purpose, staging) = (Purpose::Publish, &mut staging);
         let done = stage::fetch(transaction, context, source, &statement, purpose, staging).await?;
         let result = done.map_or_else(FetchResult::from, |()| FetchResult::Published);
@@ -473,6 +498,11 @@ async fn write_source(
         }
     }
     written.checks.append(&mut staging.told);
+    if let Some(at_once) = &at_once
+        && !at_once.are_apart(transaction, context, source).await?
+    {
+        return Ok(Ok(None));
+    }
     let mut compared = entities::conflicts(transaction, context, source, &staged).await?;
     if !compared.failed.is_empty() {
         compared.beside.clear();
@@ -483,9 +513,11 @@ async fn write_source(
         let statement = staged.remove(at.expect("what fails is staged"));
         written.fetches.insert(statement.manifest_key, FetchResult::Failed(reason));
     }
-    let Some(oldest) = staged.first() else { return Ok(Ok(written)) };
-
-    newer.retain(|published| published.ordinal > oldest.ordinal);
+    let oldest = staged.first().map(|oldest| oldest.ordinal);
+    if oldest.is_none() && !at_once.as_ref().is_some_and(at_once::AtOnce::has_settled) {
+        return Ok(Ok(Some(written)));
+    }
+    newer.retain(|published| oldest.is_some_and(|oldest| published.ordinal > oldest));
     let reapplied = match apply_again(transaction, context, source, &newer, staging).await? {
         Ok(reapplied) => reapplied,
         Err(not_done) => return Ok(Err(not_done)),
@@ -493,21 +525,24 @@ async fn write_source(
     let fetches = staged.len() + if reapplied { newer.len() } else { 0 };
     for model in context.plan.models_of(&source.id) {
         (context.watch)(Progress::Writing { table: &model.table });
-        let mut staged = difference::Staged::count(transaction, model, fetches).await?;
-        if !reapplied {
-            staged.beside = compared.beside.remove(&model.table);
-        }
-        match difference::write(transaction, context, source, model, &staged, reapplied).await? {
-            Ok(counts) => {
-                record::table(transaction, context.publish_id, source, model, counts).await?;
-                written.tables.insert(model.table.clone(), counts);
+        let mut counts = at_once.as_ref().map_or_else(TableCounts::default, |at| at.counts(model));
+        if fetches > 0 {
+            let mut staged = difference::Staged::count(transaction, model, fetches).await?;
+            if !reapplied {
+                staged.beside = compared.beside.remove(&model.table);
             }
-            Err(not_done) => return Ok(Err(not_done)),
+            match difference::write(transaction, context, source, model, &staged, reapplied).await?
+            {
+                Ok(of_staged) => counts.add(of_staged),
+                Err(not_done) => return Ok(Err(not_done)),
+            }
         }
+        record::table(transaction, context.publish_id, source, model, counts).await?;
+        written.tables.insert(model.table.clone(), counts);
     }
     // A deferred constraint speaks up here, where it is this source's and not the commit's.
     match transaction.batch_execute("set constraints all immediate").await {
-        Ok(()) => Ok(Ok(written)),
+        Ok(()) => Ok(Ok(Some(written))),
         // The row it refers to may come with a later fetch: what the tables hold in the end must not
         // depend on which came first.
         Err(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => said_of_rows(error)

@@ -122,80 +122,105 @@ pub(super) async fn in_states(
     Ok(newer)
 }
 
-/// Records what became of a fetch, and its day.
-pub(super) async fn fetch(
+/// Records what became of fetches, and their days.
+pub(super) async fn fetches(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
-    fetch: &PendingFetch,
-    result: &FetchResult,
+    became: &[(&PendingFetch, &FetchResult)],
 ) -> Result<(), WarehouseError> {
-    let (state, reason) = match result {
-        FetchResult::Published => (Some("published"), None),
-        FetchResult::Refused(reason) => (Some("refused"), Some(reason.as_str())),
-        FetchResult::Failed(reason) => (Some("failed"), Some(reason.as_str())),
-        FetchResult::Quarantined(reason) => (Some("quarantined"), Some(reason.as_str())),
-        // It stays unpublished; only its day is told.
-        FetchResult::Postponed(reason) => (None, Some(reason.as_str())),
-    };
-    let publish_id = (*result == FetchResult::Published).then_some(context.publish_id);
-    if let Some(state) = state {
-        note(transaction, context, source, fetch, state, reason, publish_id).await?;
-    }
-    let attempt = Attempt {
-        source_id: &source.id,
-        data_date: fetch.data_date,
-        entity: fetch.entity.as_deref(),
-        run_id: context.run_id,
-        at: context.now,
-        reason,
-        publish_id,
-        outcome: match result {
-            FetchResult::Published => DayOutcome::Published,
-            FetchResult::Quarantined(_) => DayOutcome::Quarantined,
-            FetchResult::Refused(_) | FetchResult::Failed(_) | FetchResult::Postponed(_) => {
-                DayOutcome::Failed
-            }
-        },
-    };
-    ledger::record_attempt(transaction, &attempt).await
+    note(transaction, context, source, became).await?;
+    let attempts: Vec<Attempt<'_>> = became
+        .iter()
+        .map(|(fetch, result)| Attempt {
+            source_id: &source.id,
+            data_date: fetch.data_date,
+            entity: fetch.entity.as_deref(),
+            run_id: context.run_id,
+            at: context.now,
+            reason: state_of(result).1,
+            publish_id: (**result == FetchResult::Published).then_some(context.publish_id),
+            outcome: match result {
+                FetchResult::Published => DayOutcome::Published,
+                FetchResult::Quarantined(_) => DayOutcome::Quarantined,
+                FetchResult::Refused(_) | FetchResult::Failed(_) | FetchResult::Postponed(_) => {
+                    DayOutcome::Failed
+                }
+            },
+        })
+        .collect();
+    ledger::record_attempts(transaction, &attempts).await
 }
 
-/// Takes note of a fetch: it is not unpublished any more.
+/// The state of a fetch in the ledger, and the reason. One that is postponed stays unpublished; only its day
+/// is told.
+fn state_of(result: &FetchResult) -> (Option<&'static str>, Option<&str>) {
+    match result {
+        FetchResult::Published => (Some("published"), None),
+        FetchResult::Refused(reason) => (Some("refused"), Some(reason)),
+        FetchResult::Failed(reason) => (Some("failed"), Some(reason)),
+        FetchResult::Quarantined(reason) => (Some("quarantined"), Some(reason)),
+        FetchResult::Postponed(reason) => (None, Some(reason)),
+    }
+}
+
+/// Takes note of fetches: they are not unpublished any more.
 async fn note(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
-    fetch: &PendingFetch,
-    state: &str,
-    reason: Option<&str>,
-    publish_id: Option<i64>,
+    became: &[(&PendingFetch, &FetchResult)],
 ) -> Result<(), WarehouseError> {
+    let noted: Vec<(&PendingFetch, &str, Option<&str>)> = became
+        .iter()
+        .filter_map(|(fetch, result)| {
+            let (state, reason) = state_of(result);
+            Some((*fetch, state?, reason))
+        })
+        .collect();
+    if noted.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&str> = noted.iter().map(|(fetch, ..)| fetch.manifest_key.as_str()).collect();
+    let ids: Vec<Uuid> = noted.iter().map(|(fetch, ..)| fetch.fetch_id).collect();
+    let dates: Vec<_> = noted.iter().map(|(fetch, ..)| fetch.data_date).collect();
+    let entities: Vec<Option<&str>> =
+        noted.iter().map(|(fetch, ..)| fetch.entity.as_deref()).collect();
+    let times: Vec<Timestamp> = noted.iter().map(|(fetch, ..)| fetch.fetched_at).collect();
+    let states: Vec<&str> = noted.iter().map(|(_, state, _)| *state).collect();
+    let reasons: Vec<Option<&str>> = noted.iter().map(|(_, _, reason)| *reason).collect();
+    let extracted: Vec<i64> = noted.iter().map(|(fetch, ..)| fetch.extracted).collect();
+    let rejected: Vec<i64> = noted.iter().map(|(fetch, ..)| fetch.rejected).collect();
     transaction
         .execute(
             "insert into daymark.fetch (manifest_key, fetch_id, source_id, data_date, entity, fetched_at,
                                         state, reason, code_hash, publish_id, extracted, rejected)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             select manifest_key, fetch_id, $3, data_date, entity, fetched_at, state, reason, $9,
+                    case state when 'published' then $10::bigint end, extracted, rejected
+             from unnest($1::text[], $2::uuid[], $4::date[], $5::text[], $6::timestamptz[], $7::text[],
+                         $8::text[], $11::bigint[], $12::bigint[])
+                  as said (manifest_key, fetch_id, data_date, entity, fetched_at, state, reason,
+                           extracted, rejected)
              on conflict (manifest_key) do update
              set state = excluded.state, reason = excluded.reason, code_hash = excluded.code_hash,
                  publish_id = excluded.publish_id",
             &[
-                &fetch.manifest_key,
-                &fetch.fetch_id,
+                &keys,
+                &ids,
                 &source.id.as_str(),
-                &fetch.data_date,
-                &fetch.entity,
-                &fetch.fetched_at,
-                &state,
-                &reason,
+                &dates,
+                &entities,
+                &times,
+                &states,
+                &reasons,
                 &context.plan.code_hash(&source.id),
-                &publish_id,
-                &fetch.extracted,
-                &fetch.rejected,
+                &context.publish_id,
+                &extracted,
+                &rejected,
             ],
         )
         .await
-        .map_err(WarehouseError::statement("recording a fetch"))?;
+        .map_err(WarehouseError::statement("recording fetches"))?;
     Ok(())
 }
 

@@ -44,12 +44,12 @@ pub(super) fn statements_table(source: &Source) -> String {
     format!("pg_temp.{}", ident(&format!("fetches_{}", source.id)))
 }
 
-fn raw_table(source: &Source) -> String {
+pub(super) fn raw_table(source: &Source) -> String {
     format!("pg_temp.{}", ident(&format!("raw_{}", source.id)))
 }
 
 /// From where to where the keys of each fetch reach, and how many rows it has.
-fn extents_table(model: &Model) -> String {
+pub(super) fn extents_table(model: &Model) -> String {
     temporary("extents", model)
 }
 
@@ -74,8 +74,49 @@ impl Staging {
         self.keys = statements.iter().rev().map(|said| said.manifest_key.clone()).collect();
     }
 
+    /// The statement that empties `raw_<source>`, where it has rows; it is about to have some. It is run outside
+    /// of a savepoint, where the table was made: there PostgreSQL empties its file, inside it would make
+    /// another one.
+    pub(super) fn empty(&mut self, source: &Source) -> Option<String> {
+        let used = std::mem::replace(&mut self.used, true);
+        used.then(|| format!("truncate {}", raw_table(source)))
+    }
+
+    /// Takes note that `raw_<source>` has no rows.
+    pub(super) fn is_emptied(&mut self) {
+        self.used = false;
+    }
+
+    /// Has PostgreSQL look at `raw_<source>`. The fetches of a source are much alike: statistics serve all
+    /// those of about the same number of rows.
+    pub(super) async fn analyse(
+        &mut self,
+        transaction: &Transaction<'_>,
+        source: &Source,
+        copied: u64,
+    ) -> Result<(), WarehouseError> {
+        if self.analysed.is_none_or(|rows| copied / 2 > rows || rows / 2 > copied) {
+            let analyse = format!("analyze {}", raw_table(source));
+            transaction
+                .batch_execute(&analyse)
+                .await
+                .map_err(WarehouseError::statement("staging rows"))?;
+            self.analysed = Some(copied);
+        }
+        Ok(())
+    }
+
+    /// Takes note that the statistics went with a savepoint.
+    pub(super) fn forget_statistics(&mut self) {
+        self.analysed = None;
+    }
+
     /// The rows of a fetch; those of the one behind it are read from now on.
-    async fn rows(&mut self, context: &Context<'_>, key: &str) -> Result<RowStream, RowsError> {
+    pub(super) async fn rows(
+        &mut self,
+        context: &Context<'_>,
+        key: &str,
+    ) -> Result<RowStream, RowsError> {
         let ahead = self.ahead.take().filter(|(opened, _)| opened == key);
         let opened = match ahead {
             Some((_, opening)) => match opening.await {
@@ -143,7 +184,7 @@ pub(super) async fn create_tables(
 
 /// The columns of a key that have an order by which it is told that two fetches share no key. Of others
 /// PostgreSQL may have no `min`.
-fn ordered_key(model: &Model) -> impl Iterator<Item = &str> {
+pub(super) fn ordered_key(model: &Model) -> impl Iterator<Item = &str> {
     const ORDERED: [&str; 14] = [
         "text",
         "varchar",
@@ -217,18 +258,13 @@ pub(super) async fn fetch(
         // The store may answer the next time; the rows are not at fault.
         Err(error) => return Ok(Err(NotDone::Postponed(one_line(error.as_ref())))),
     };
-    if staging.used {
-        // Outside of the savepoint, where the table was made: there PostgreSQL empties its file, inside
-        // it would make another one.
-        let empty = format!("truncate {}", raw_table(source));
+    if let Some(empty) = staging.empty(source) {
         transaction.batch_execute(&empty).await.map_err(&doing)?;
     }
-    staging.used = true;
     let savepoint = transaction.savepoint("one_fetch").await.map_err(&doing)?;
     let mut asked = Asked::new(purpose);
-    let analysed = &mut staging.analysed;
     let mut staged =
-        stage_rows(&savepoint, context, source, statement, (rows, analysed), &mut asked).await?;
+        stage_rows(&savepoint, context, source, statement, (rows, staging), &mut asked).await?;
     if staged.is_ok() {
         staged = asked.settle(context, source, statement).await;
     }
@@ -237,7 +273,7 @@ pub(super) async fn fetch(
     } else {
         savepoint.rollback().await.map_err(&doing)?;
         // The statistics went as well.
-        staging.analysed = None;
+        staging.forget_statistics();
     }
     staging.told.append(&mut asked.results);
     Ok(staged)
@@ -248,7 +284,7 @@ async fn stage_rows(
     context: &Context<'_>,
     source: &Source,
     statement: &Statement,
-    (rows, analysed): (RowStream, &mut Option<u64>),
+    (rows, staging): (RowStream, &mut Staging),
     asked: &mut Asked,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
@@ -258,13 +294,9 @@ async fn stage_rows(
         Err(reason) => return Ok(Err(NotDone::Failed(reason))),
     };
     if context.is_kept {
-        checks::forget_rejects(transaction, statement.fetch_id).await?;
+        checks::forget_rejects(transaction, &[statement.fetch_id]).await?;
     }
-    // The fetches of a source are much alike: statistics serve all those of about the same number of rows.
-    if analysed.is_none_or(|rows| copied / 2 > rows || rows / 2 > copied) {
-        transaction.batch_execute(&format!("analyze {raw}")).await.map_err(&doing)?;
-        *analysed = Some(copied);
-    }
+    staging.analyse(transaction, source, copied).await?;
     for model in context.plan.models_of(&source.id) {
         (context.watch)(Progress::Staging {
             source_id: &source.id,
@@ -354,6 +386,23 @@ pub async fn copy_rows(
     }
 }
 
+/// The columns of our own that are staged with the rows, each with its value.
+pub(super) fn extra_value_list(model: &Model) -> Vec<(&'static str, String)> {
+    extra_columns(model)
+        .into_iter()
+        .map(|(name, _)| match (name, &model.settled) {
+            ("_settled", Some(settled)) => (name, format!("coalesce(({}), false)", settled.sql)),
+            (other, _) => (other, ident(other)),
+        })
+        .collect()
+}
+
+/// The values of these columns, each behind a comma.
+pub(super) fn extra_values(model: &Model) -> String {
+    let values = extra_value_list(model).into_iter().map(|(_, value)| format!(", {value}"));
+    values.collect::<Vec<_>>().concat()
+}
+
 /// Runs a model's query over the fetch's rows into its staged table, and gives where they are.
 async fn apply_model(
     transaction: &Transaction<'_>,
@@ -368,21 +417,14 @@ async fn apply_model(
         "select pg_relation_size($1::text::regclass) / current_setting('block_size')::bigint";
     let blocks: i64 = transaction.query_one(size, &[&staged]).await.map_err(&doing)?.get(0);
     let columns = list("", model.columns.iter().map(|column| column.name.as_str()));
-    let extra = extra_columns(model);
-    let names: Vec<String> = extra.iter().map(|(name, _)| format!(", {}", ident(name))).collect();
+    let names: Vec<String> =
+        extra_columns(model).iter().map(|(name, _)| format!(", {}", ident(name))).collect();
     let names = names.concat();
-    let values: Vec<String> = extra
-        .iter()
-        .map(|(name, _)| match (*name, &model.settled) {
-            ("_settled", Some(settled)) => format!(", coalesce(({}), false)", settled.sql),
-            (other, _) => format!(", {}", ident(other)),
-        })
-        .collect();
     let prefix = format!(
         "insert into {staged} ({columns}, _fetch_id, _fetch_row{names}, _ordinal) \
          select {columns}, _fetch_id, _fetch_row{}, $1 from (\
          select model.*, $2::date as _data_date, $3::timestamptz as _fetched_at, $4::text as _entity from (",
-        values.concat(),
+        extra_values(model),
     );
     let insert = format!("{prefix}{}\n) as model) as model", model.sql);
     let params: [&(dyn ToSql + Sync); 4] =

@@ -148,21 +148,13 @@ impl Asked {
         let clear = clear(transaction, &over).await?;
         let mut rows = tail.rows;
         let mut rejected = 0;
-        let (first, then): (Vec<&Check>, Vec<&Check>) =
-            model.checks.iter().partition(|check| check.severity == Severity::Reject);
-        for check in first.into_iter().chain(then) {
+        for check in in_turn(model) {
             let is_reject = check.severity == Severity::Reject;
             if self.purpose == Purpose::Again && !is_reject {
                 continue;
             }
             // How many rows there are is known.
-            let counted = match check.rule {
-                Rule::RowCount { min, max } => {
-                    min.is_none_or(|min| rows >= i64::from(min))
-                        && max.is_none_or(|max| rows <= i64::from(max))
-                }
-                _ => false,
-            };
+            let counted = matches!(check.rule, Rule::RowCount { .. }) && holds_of(check, rows);
             let is_clear = counted || clear.contains(&check.name.as_str());
             match self.one(transaction, &over, check, rows, is_clear).await? {
                 Ok(failing) if is_reject => {
@@ -347,6 +339,67 @@ impl Asked {
     }
 }
 
+/// The checks of a model as they are asked: those that set rows aside first.
+fn in_turn(model: &Model) -> impl Iterator<Item = &Check> {
+    let (first, then): (Vec<&Check>, Vec<&Check>) =
+        model.checks.iter().partition(|check| check.severity == Severity::Reject);
+    first.into_iter().chain(then)
+}
+
+/// Whether a check can be answered row by row, or by how many there are.
+pub(super) fn is_of_a_row(check: &Check) -> bool {
+    matches!(check.rule, Rule::RowCount { .. }) || built_in::offends(check).is_some()
+}
+
+/// The condition by which a row offends a check that can be answered row by row.
+pub(super) fn offends(check: &Check) -> Option<String> {
+    built_in::offends(check)
+}
+
+/// Whether a check of how many rows there are holds of so many; any other one does.
+pub(super) fn holds_of(check: &Check, rows: i64) -> bool {
+    match check.rule {
+        Rule::RowCount { min, max } => {
+            min.is_none_or(|min| rows >= i64::from(min))
+                && max.is_none_or(|max| rows <= i64::from(max))
+        }
+        _ => true,
+    }
+}
+
+/// What the checks of a model said of a fetch, when no row offends any of them.
+pub(super) fn all_passed<'m>(
+    model: &'m Model,
+    statement: &'m Statement,
+    rows: i64,
+) -> impl Iterator<Item = CheckResult> + 'm {
+    in_turn(model).map(move |check| result_of(model, statement, check, CheckOutcome::Passed, rows))
+}
+
+fn result_of(
+    model: &Model,
+    statement: &Statement,
+    check: &Check,
+    outcome: CheckOutcome,
+    rows: i64,
+) -> CheckResult {
+    CheckResult {
+        manifest_key: statement.manifest_key.clone(),
+        fetch_id: statement.fetch_id,
+        data_date: statement.data_date,
+        entity: statement.entity.clone(),
+        table: model.table.clone(),
+        check: check.name.clone(),
+        severity: check.severity,
+        outcome,
+        rows,
+        failing: 0,
+        sample: Vec::new(),
+        sql: None,
+        reason: None,
+    }
+}
+
 /// Who decided, when and why.
 fn in_words(verdict: &Verdict) -> String {
     let why = verdict.why.as_deref().map_or(String::new(), |why| format!(": {why}"));
@@ -378,21 +431,7 @@ fn shortened(text: &str) -> String {
 
 impl Over<'_> {
     fn result(&self, check: &Check, outcome: CheckOutcome, rows: i64) -> CheckResult {
-        CheckResult {
-            manifest_key: self.statement.manifest_key.clone(),
-            fetch_id: self.statement.fetch_id,
-            data_date: self.statement.data_date,
-            entity: self.statement.entity.clone(),
-            table: self.model.table.clone(),
-            check: check.name.clone(),
-            severity: check.severity,
-            outcome,
-            rows,
-            failing: 0,
-            sample: Vec::new(),
-            sql: None,
-            reason: None,
-        }
+        result_of(self.model, self.statement, check, outcome, rows)
     }
 
     /// What a check sees of it.

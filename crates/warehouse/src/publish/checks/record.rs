@@ -14,15 +14,15 @@ use crate::error::WarehouseError;
 use crate::publish::{Context, FetchResult, PendingFetch};
 use crate::sql::{ident, list};
 
-/// Forgets what checks set aside of a fetch.
+/// Forgets what checks set aside of fetches.
 pub(in crate::publish) async fn forget_rejects(
     transaction: &Transaction<'_>,
-    fetch_id: Uuid,
+    fetch_ids: &[Uuid],
 ) -> Result<(), WarehouseError> {
     transaction
         .execute(
-            "delete from daymark.reject where fetch_id = $1 and check_name is not null",
-            &[&fetch_id],
+            "delete from daymark.reject where fetch_id = any($1) and check_name is not null",
+            &[&fetch_ids],
         )
         .await
         .map_err(WarehouseError::statement("forgetting rejects"))?;

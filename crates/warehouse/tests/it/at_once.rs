@@ -1,0 +1,153 @@
+//! Large publishes settle plain fetches without staging: to readers and in the ledger it must make no
+//! difference. The same fetches are published as large ones (their manifests say that they have many rows)
+//! and as small ones, and everything that comes of it is compared. Driven by proptest.
+
+use daymark_testkit::database::Kind;
+use daymark_testkit::on_both_databases;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
+
+use crate::bench::{Bench, SOURCE, Told};
+
+on_both_databases! {
+    an_upsert_at_once_is_as_if_staged;
+    an_append_at_once_is_as_if_staged;
+}
+
+async fn an_upsert_at_once_is_as_if_staged(kind: Kind) {
+    as_if_staged(kind, "").await;
+}
+
+async fn an_append_at_once_is_as_if_staged(kind: Kind) {
+    as_if_staged(kind, "write = \"append\"\n").await;
+}
+
+/// More rows than a publish that is staged without further ado has.
+const MANY: i64 = 1_000_000;
+
+const CHECKS: &str = "[[checks]]\nname = \"no price of 4\"\nseverity = \"reject\"\n\
+     range = { column = \"price\", max = 3.5 }\n\
+     [[checks]]\nname = \"no price of 3\"\nseverity = \"warn\"\n\
+     accepted_values = { column = \"price\", values = [0, 1, 2, 4] }\n\
+     [[checks]]\nname = \"not every row there is\"\nrow_count = { max = 5 }\n";
+
+/// A fetch: the entity and the symbols it is of, and days with prices.
+#[derive(Debug, Clone)]
+struct Fetch {
+    data_date: i8,
+    entity: &'static str,
+    rows: Vec<(char, i8, i8)>,
+}
+
+/// Each fetch with whether a publish ends behind it.
+fn cases() -> impl Strategy<Value = Vec<(Fetch, bool)>> {
+    // 0 breaks a constraint, 3 and 4 offend checks; a key may come twice.
+    let price = prop_oneof![20 => 1..=2_i8, 1 => Just(0_i8), 1 => Just(3_i8), 1 => Just(4_i8)];
+    let fetch = (
+        1..=2_i8,
+        prop_oneof![3 => Just(""), 1 => Just("east"), 1 => Just("west")],
+        prop_oneof![Just('A'), Just('B'), Just('C'), Just('D')],
+        proptest::collection::vec((proptest::bool::weighted(0.05), 1..=12_i8, price), 0..5),
+        // As the one before it, or with one more row.
+        proptest::option::weighted(0.4, proptest::bool::weighted(0.3)),
+        proptest::bool::weighted(0.4),
+    );
+    proptest::collection::vec(fetch, 2..10).prop_map(|fetches| {
+        let mut all: Vec<(Fetch, bool)> = Vec::new();
+        for (data_date, entity, symbol, rows, again, ends) in fetches {
+            let rows = rows.into_iter();
+            let rows =
+                rows.map(|(other, day, price)| (if other { 'D' } else { symbol }, day, price));
+            let mut fetch = Fetch { data_date, entity, rows: rows.collect() };
+            if let (Some(more), Some((last, _))) = (again, all.last()) {
+                fetch = Fetch { data_date, ..last.clone() };
+                fetch.rows.extend(more.then_some((symbol, 13, 1)));
+            }
+            all.push((fetch, ends));
+        }
+        all
+    })
+}
+
+async fn as_if_staged(kind: Kind, write: &str) {
+    let source = SOURCE
+        .replace("price = { path", "day = { path = \"day\", type = \"integer\" }\nprice = { path");
+    let model = format!(
+        "/* model\ntable = \"price\"\nkey = [\"symbol\", \"day\"]\n{write}\
+         settled = \"day <= 6\"\n[columns]\nsymbol = \"text not null\"\nday = \"integer not null\"\n\
+         price = \"double precision check (price > 0)\"\n{CHECKS}*/\n\
+         select _fetch_id, _fetch_row, symbol, day, price from raw_prices\n"
+    );
+    let files = [("sources/prices.toml", source.as_str()), ("models/price.sql", model.as_str())];
+    // proptest's closure may be called again while it shrinks, but never while it runs.
+    let bench = std::sync::Mutex::new(Bench::with(kind, &files).await);
+    let config = Config {
+        cases: if kind == Kind::Native { 80 } else { 6 },
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "tests/it/at_once.regressions",
+        ))),
+        max_shrink_iters: 60,
+        ..Config::default()
+    };
+    let run = TestRunner::new(config).run(&cases(), |case| {
+        tokio::task::block_in_place(|| {
+            let mut bench = bench.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            tokio::runtime::Handle::current().block_on(one(&mut bench, &case))
+        })
+    });
+    run.unwrap();
+}
+
+async fn one(bench: &mut Bench, case: &[(Fetch, bool)]) -> Result<(), TestCaseError> {
+    bench.empty().await;
+    let mut fetches = Vec::new();
+    for (minute, (fetch, _)) in (0..).zip(case) {
+        let rows = fetch.rows.iter().map(|(symbol, day, price)| {
+            format!(r#"{{"symbol": "{symbol}", "day": {day}, "price": {price}}}"#)
+        });
+        fetches.push(bench.fetch_as(&Told {
+            data_date: jiff::civil::date(2026, 3, fetch.data_date),
+            minute,
+            entity: fetch.entity,
+            rejected: 0,
+            json: &format!("[{}]", rows.collect::<Vec<_>>().join(", ")),
+        }));
+    }
+    let staged = all_of_it(bench, case, &fetches).await;
+    bench.forget().await;
+    for key in &fetches {
+        bench.pending(key).extracted = MANY;
+    }
+    let at_once = all_of_it(bench, case, &fetches).await;
+    prop_assert_eq!(at_once, staged);
+    Ok(())
+}
+
+/// Publishes the fetches in their groups, and gives all that came of it.
+async fn all_of_it(bench: &Bench, case: &[(Fetch, bool)], fetches: &[String]) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut group = Vec::new();
+    for (at, key) in fetches.iter().enumerate() {
+        group.push(key);
+        if case[at].1 || at + 1 == fetches.len() {
+            let report = bench.publish(&group).await;
+            said.push(format!("{:#?} {:#?}", report.fetches, report.tables));
+            said.push(format!("{:#?}", report.checks));
+            group.clear();
+        }
+    }
+    for query in [
+        "select * from price order by symbol, day, _fetch_id",
+        "select publish_id, table_name, key, kind, column_name, old_value, new_value, old_manifest, \
+                new_manifest from daymark.restatement order by restatement_id",
+        "select fetch_id, fetch_row, value, reason, check_name, publish_id from daymark.reject \
+         order by manifest_key, fetch_row",
+        "select manifest_key, state, reason, publish_id from daymark.fetch order by manifest_key",
+        "select data_date, entity, state, reason, publish_id from daymark.day order by data_date, entity",
+        "select publish_id, staged, inserted, updated, unchanged, deleted from daymark.publish_table \
+         order by publish_id",
+    ] {
+        said.extend(bench.rows_of(query).await);
+    }
+    said
+}
