@@ -2,7 +2,7 @@
 //!
 //! In: a ledger, and somewhere to write; or a backup, and a database. Out: one file of a plain format
 //! (docs/backup.md), and the counts of its rows. What belongs to it is read from PostgreSQL's catalog: every
-//! table of schema `daymark` but the few of [`LEFT_OUT`], so that a table that comes with a later migration is
+//! table of schema `daymark` but the few of `LEFT_OUT`, so that a table that comes with a later migration is
 //! in it by itself. Deliberately absent: curated tables and histories; `rebuild` makes them from the raw store.
 
 mod error;
