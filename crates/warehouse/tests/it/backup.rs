@@ -76,7 +76,7 @@ fn packed(text: &str) -> Vec<u8> {
 
 /// Tables of a later migration: one refers to the other, whose name comes behind, and has a number of its own.
 const LATER: &str = "create table daymark.zone (name text primary key, grid integer[]);
-     create table daymark.alert (alert_id bigint generated always as identity primary key,
+     create table daymark.siren (siren_id bigint generated always as identity primary key,
          zone text not null references daymark.zone, said jsonb, doubled text generated always as (zone || zone) stored);";
 
 async fn every_table_of_the_ledger_is_in_it_also_one_that_came_later(kind: Kind) {
@@ -85,13 +85,13 @@ async fn every_table_of_the_ledger_is_in_it_also_one_that_came_later(kind: Kind)
         &bench,
         &format!(
             "{LATER} insert into daymark.zone values ('north', '{{1,null}}');
-             insert into daymark.alert (zone, said) values ('north', '{{\"a\\\\b\": \"\\n\"}}'), ('north', null)"
+             insert into daymark.siren (zone, said) values ('north', '{{\"a\\\\b\": \"\\n\"}}'), ('north', null)"
         ),
     )
     .await;
     let before = ledger(&bench).await;
-    let alerts = "select * from daymark.alert order by alert_id";
-    let later = bench.rows_of(alerts).await;
+    let sirens = "select * from daymark.siren order by siren_id";
+    let later = bench.rows_of(sirens).await;
     let (header, file) = write(&bench).await;
     let known = "select relname::text from pg_class where relnamespace = 'daymark'::regnamespace \
                  and relkind = 'r' and relname not in ('migration', 'contract', 'mart', 'listing') order by 1";
@@ -100,7 +100,7 @@ async fn every_table_of_the_ledger_is_in_it_also_one_that_came_later(kind: Kind)
     names.sort_unstable();
     assert_eq!(names, bench.rows_of(known).await);
     let rows = |name: &str| header.tables.iter().find(|table| table.table == name).unwrap().rows;
-    assert_eq!((rows("fetch"), rows("alert"), rows("zone")), (3, 2, 1));
+    assert_eq!((rows("fetch"), rows("siren"), rows("zone")), (3, 2, 1));
 
     // What is said of the format: each line is JSON or a row, and the rows are counted.
     let text = unpacked(&file);
@@ -115,9 +115,9 @@ async fn every_table_of_the_ledger_is_in_it_also_one_that_came_later(kind: Kind)
     again.close().await;
     restore(&bench, &file, false).await.unwrap();
     assert_eq!(ledger(&bench).await, before);
-    assert_eq!(bench.rows_of(alerts).await, later);
-    run(&bench, "insert into daymark.alert (zone) values ('north')").await;
-    assert_eq!(bench.rows_of("select max(alert_id) from daymark.alert").await, ["[3]"]);
+    assert_eq!(bench.rows_of(sirens).await, later);
+    run(&bench, "insert into daymark.siren (zone) values ('north')").await;
+    assert_eq!(bench.rows_of("select max(siren_id) from daymark.siren").await, ["[3]"]);
 }
 
 async fn what_is_damaged_or_not_ours_is_refused_and_changes_nothing(kind: Kind) {
