@@ -16,23 +16,10 @@ use crate::output;
 /// Shows what changed.
 pub(crate) async fn drift(arguments: &Drift) -> Result<ExitCode, Failure> {
     let plan = commands::load(&arguments.folder)?;
-    if let Some(source) = &arguments.source
-        && !plan.sources.iter().any(|known| known.id.as_str() == source)
-    {
-        let known = plan.sources.iter().map(|source| source.id.as_str());
-        return Err(Failure::usage(
-            format!("the pipeline has no source `{source}`"),
-            daymark_plan::did_you_mean(source, known),
-        ));
+    if let Some(source) = &arguments.source {
+        commands::source(&plan, source)?;
     }
-    let since = match arguments.since {
-        Some(date) => Some(
-            date.to_zoned(plan.settings.zone.clone())
-                .map_err(|error| Failure::failed(anyhow::Error::new(error), None))?
-                .timestamp(),
-        ),
-        None => None,
-    };
+    let since = commands::beginning_of(&plan, arguments.since)?;
     let warehouse = Warehouse::open(&plan).await?;
     let reader = Reader::new(warehouse.clone(), Clock::System);
     let result = reader.drift(arguments.source.as_deref(), since).await;

@@ -36,6 +36,8 @@ pub(crate) mod why;
 use std::sync::Arc;
 
 use daymark_plan::{EntityId, Environment, Plan, PlanError, Source, SourceId};
+use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::cli::Folder;
 use crate::failure::Failure;
@@ -80,4 +82,12 @@ pub(crate) fn who(plan: &Plan) -> String {
         "" => user,
         host => format!("{user}@{host}"),
     }
+}
+
+/// When a day begins in the pipeline's zone.
+fn beginning_of(plan: &Plan, date: Option<Date>) -> Result<Option<Timestamp>, Failure> {
+    let Some(date) = date else { return Ok(None) };
+    let begins = date.to_zoned(plan.settings.zone.clone());
+    let begins = begins.map_err(|error| Failure::failed(anyhow::Error::new(error), None))?;
+    Ok(Some(begins.timestamp()))
 }

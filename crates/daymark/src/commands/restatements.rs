@@ -25,14 +25,7 @@ pub(crate) async fn restatements(arguments: &Restatements) -> Result<ExitCode, F
             daymark_plan::did_you_mean(table, tables),
         ));
     }
-    let since = match arguments.since {
-        Some(date) => Some(
-            date.to_zoned(plan.settings.zone.clone())
-                .map_err(|error| Failure::failed(anyhow::Error::new(error), None))?
-                .timestamp(),
-        ),
-        None => None,
-    };
+    let since = commands::beginning_of(&plan, arguments.since)?;
     let warehouse = Warehouse::open(&plan).await?;
     let reader = Reader::new(warehouse.clone(), Clock::System);
     let result = reader.restatements(arguments.table.as_deref(), since).await;
