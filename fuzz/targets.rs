@@ -157,15 +157,7 @@ fn read(rows: &RowsSpec, body: &[u8]) {
 }
 
 fn read_whole(rows: &RowsSpec, body: &[u8]) -> Result<(), ExtractError> {
-    let context = RowContext {
-        fetch_id: uuid::Uuid::nil(),
-        data_date: jiff::civil::Date::ZERO,
-        fetched_at: jiff::Timestamp::UNIX_EPOCH,
-        entity: None,
-        entity_values: Vec::new(),
-        first_row: 0,
-    };
-    let mut extraction = open(rows, body, context)?;
+    let mut extraction = open(rows, body, RowContext::default())?;
     // A row is no longer than its fields, each of which stands in the body, `\u0001` as more bytes in
     // `jsonb` than here perhaps.
     let row = 128 + rows.fields.len() * (64 + 6 * body.len());

@@ -7,10 +7,9 @@
 use std::io::Read;
 
 use bytes::{BufMut, BytesMut};
-use daymark_plan::{FieldType, Layout, Reading, RowsSpec, SYSTEM_COLUMNS};
+use daymark_plan::{FieldType, Layout, Reading, RowsSpec};
 use sha2::{Digest, Sha256};
 
-use crate::civil;
 use crate::encode::{self, Misfit, Target};
 use crate::error::ExtractError;
 use crate::layout::{Row, Rows};
@@ -24,19 +23,12 @@ const REJECTS_KEPT: u64 = 100;
 /// PostgreSQL's limit of columns in a table.
 const MAX_COLUMNS: usize = 1600;
 
-/// What is the same for every row of a fetch: the system columns of `raw_<source>`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What stands with the mapped fields in every row. The other system columns of `raw_<source>` are the same
+/// for all rows of a fetch, and are not written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowContext {
-    /// The fetch.
-    pub fetch_id: uuid::Uuid,
-    /// The day it is for.
-    pub data_date: jiff::civil::Date,
-    /// When it was made; what is finer than a microsecond is left off.
-    pub fetched_at: jiff::Timestamp,
-    /// The entity it is of.
-    pub entity: Option<String>,
-    /// The entity's own columns, in the order of [`daymark_plan::Source::raw_columns`]. They stand
-    /// between the system columns and the mapped fields, and outside the hash of the rows.
+    /// The entity's own columns, in the order of [`daymark_plan::Source::row_columns`]. They stand
+    /// between `_fetch_row` and the mapped fields, and outside the hash of the rows.
     pub entity_values: Vec<EntityValue>,
     /// The `_fetch_row` of the first row of this body: a fetch of several pages counts on.
     pub first_row: i64,
@@ -103,8 +95,8 @@ pub struct Extraction<'b> {
     hash: Option<Sha256>,
 }
 
-/// Where `_fetch_row` is in the start of a tuple: behind the field count, the fetch and a length.
-const ROW_AT: usize = 2 + (4 + 16) + 4;
+/// Where `_fetch_row` is in the start of a tuple: behind the field count and a length.
+const ROW_AT: usize = 2 + 4;
 
 /// Opens a body, which must be UTF-8 (see [`crate::to_utf8`]): checks that it is whole, finds the
 /// places of `at` or the header, and checks that the fields are there and, in `columns`, of equal
@@ -211,7 +203,7 @@ impl<'b> Extraction<'b> {
 
 /// Runs a body to its end without keeping its rows: what ingest verifies a response with.
 pub fn scan(rows: &RowsSpec, body: &[u8]) -> Result<Summary, ExtractError> {
-    run(open(rows, body, nobody())?)
+    run(open(rows, body, RowContext::default())?)
 }
 
 /// The same with a body that is read; see [`open_read`].
@@ -219,19 +211,7 @@ pub fn scan_read(
     rows: &RowsSpec,
     body: Box<dyn Read + Send + '_>,
 ) -> Result<Summary, ExtractError> {
-    run(open_read(rows, body, nobody())?)
-}
-
-/// The context of rows that nobody keeps.
-fn nobody() -> RowContext {
-    RowContext {
-        fetch_id: uuid::Uuid::nil(),
-        data_date: jiff::civil::Date::ZERO,
-        fetched_at: jiff::Timestamp::UNIX_EPOCH,
-        entity: None,
-        entity_values: Vec::new(),
-        first_row: 0,
-    }
+    run(open_read(rows, body, RowContext::default())?)
 }
 
 fn run(mut extraction: Extraction<'_>) -> Result<Summary, ExtractError> {
@@ -242,29 +222,16 @@ fn run(mut extraction: Extraction<'_>) -> Result<Summary, ExtractError> {
     Ok(extraction.summary)
 }
 
-/// The field count, the system columns and the entity's of every tuple, with 0 for the row's number.
+/// The field count, the row's number, 0 for now, and the entity's columns of every tuple.
 fn tuple_start(rows: &RowsSpec, context: RowContext) -> Result<Vec<u8>, ExtractError> {
     let count = rows.fields.len();
-    let before = SYSTEM_COLUMNS.len() + context.entity_values.len();
+    let before = 1 + context.entity_values.len();
     let limit = MAX_COLUMNS.saturating_sub(before);
     let columns = i16::try_from(count + before).ok().filter(|_| count <= limit);
     let mut start = BytesMut::new();
     start.put_i16(columns.ok_or(ExtractError::TooManyFields { count, limit })?);
-    start.put_i32(16);
-    start.put_slice(context.fetch_id.as_bytes());
     start.put_i32(8);
     start.put_i64(0);
-    start.put_i32(4);
-    start.put_i32(civil::days_of(context.data_date));
-    start.put_i32(8);
-    start.put_i64(context.fetched_at.as_microsecond() - civil::EPOCH_MICROS);
-    match context.entity {
-        Some(entity) => {
-            start.put_i32(i32::try_from(entity.len()).expect("an entity's id is short"));
-            start.put_slice(entity.as_bytes());
-        }
-        None => encode::null(&mut start),
-    }
     let reading = Reading::default();
     for EntityValue { field_type, value } in context.entity_values {
         let Some(value) = value else {

@@ -6,7 +6,7 @@
 //! rows that were set aside; the [`Summary`](crate::Summary) has them.
 
 use bytes::BytesMut;
-use daymark_plan::{FieldType, RowsSpec, SYSTEM_COLUMNS};
+use daymark_plan::{FieldType, RowsSpec};
 use jiff::civil::{DateTime, Time, date};
 use jiff::{SignedDuration, Timestamp};
 
@@ -38,21 +38,13 @@ pub struct SampleColumn {
 
 /// The first `limit` rows of a body; extraction goes no further than they are.
 pub fn sample(rows: &RowsSpec, body: &[u8], limit: usize) -> Result<Sample, ExtractError> {
-    let nobody = RowContext {
-        fetch_id: uuid::Uuid::nil(),
-        data_date: jiff::civil::Date::ZERO,
-        fetched_at: Timestamp::UNIX_EPOCH,
-        entity: None,
-        entity_values: Vec::new(),
-        first_row: 0,
-    };
     let columns = rows.fields.iter().map(|field| SampleColumn {
         name: field.name.clone(),
         postgres: field.field_type.postgres(),
         is_number: field.field_type.is_number() && !field.field_type.is_epoch(),
     });
     let mut sample = Sample { columns: columns.collect(), rows: Vec::new() };
-    let mut extraction = open(rows, body, nobody)?;
+    let mut extraction = open(rows, body, RowContext::default())?;
     while sample.rows.len() < limit {
         let mut chunk = BytesMut::new();
         if !extraction.next_chunk(&mut chunk)? {
@@ -62,7 +54,8 @@ pub fn sample(rows: &RowsSpec, body: &[u8], limit: usize) -> Result<Sample, Extr
         while sample.rows.len() < limit
             && let Some(tuple) = tuple(&mut left)
         {
-            let mapped = tuple.into_iter().skip(SYSTEM_COLUMNS.len()).zip(&rows.fields);
+            // The first is the row's number.
+            let mapped = tuple.into_iter().skip(1).zip(&rows.fields);
             let values = mapped.map(|(value, field)| value.map(|v| text(field.field_type, v)));
             sample.rows.push(values.collect());
         }

@@ -59,8 +59,8 @@ pub use page::{Block, Chart, ChartKind, NamedQuery, Page, Tile, ValueFormat};
 pub use problem::{PlanError, Problem, did_you_mean};
 pub use raw::raw_url;
 pub use rows::{
-    ColumnRef, CsvFormat, Field, FieldPlace, FieldType, GridHeader, Layout, Reading, RowsSpec,
-    SYSTEM_COLUMNS,
+    ColumnRef, CsvFormat, Field, FieldPlace, FieldType, GridHeader, Layout, ROW_COLUMN, Reading,
+    RowsSpec, SYSTEM_COLUMNS,
 };
 pub use schedule::{BadExpression, Calendar, DataDateRule, DstGap, Missed, Overlap, Schedule};
 pub use settings::{Dashboard, DatabaseUrl, Encryption, RawUrl, S3Location, Secret, Settings};

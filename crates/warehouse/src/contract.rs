@@ -157,12 +157,42 @@ pub async fn prepare(
     Ok(prepared)
 }
 
-/// The statement that makes the temporary table of a source's rows.
+/// The statement that makes `raw_<source>` without rows, for what is only prepared.
 pub(crate) fn create_raw(source: &Source) -> String {
     let columns: Vec<String> =
         source.raw_columns().map(|(name, kind)| format!("{} {kind}", ident(name))).collect();
     let table = ident(&format!("raw_{}", source.id));
     format!("create temporary table {table} ({}) on commit drop", columns.join(", "))
+}
+
+/// The statements that make `raw_<source>` for a fetch after the other: a view of `rows_<source>`, which has
+/// what extraction writes, and of the one row of `fetch_of_<source>`, which has what is the same for all of
+/// them. So it is neither sent nor stored with each row. All go with the transaction.
+pub(crate) fn create_rows(source: &Source) -> [String; 3] {
+    let [raw, rows, fetch] =
+        ["raw", "rows", "fetch_of"].map(|word| ident(&format!("{word}_{}", source.id)));
+    let defined = |columns: Vec<(&str, &str)>| {
+        let columns = columns.into_iter().map(|(name, kind)| format!("{} {kind}", ident(name)));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    let is_written = |name: &str| source.row_columns().any(|(written, _)| written == name);
+    let of_fetch = source.raw_columns().filter(|(name, _)| !is_written(name)).collect();
+    let shown = source.raw_columns().map(|(name, _)| match ident(name) {
+        name_quoted if is_written(name) => name_quoted,
+        // Asked once for all rows.
+        name_quoted => format!("(select {name_quoted} from {fetch}) as {name_quoted}"),
+    });
+    [
+        format!(
+            "create temporary table {rows} ({}) on commit drop",
+            defined(source.row_columns().collect())
+        ),
+        format!("create temporary table {fetch} ({}) on commit drop", defined(of_fetch)),
+        format!(
+            "create temporary view {raw} as select {} from {rows}",
+            shown.collect::<Vec<_>>().join(", ")
+        ),
+    ]
 }
 
 /// `search_path` for the query of a mart: no temporary table stands before a curated one.

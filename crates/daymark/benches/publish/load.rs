@@ -141,7 +141,22 @@ impl<'b> Bench<'b> {
         let warehouse = Warehouse::open(&self.plan).await.unwrap();
         let mut session = warehouse.session("bench").await.unwrap();
         session.client().batch_execute(&self.unkeyed()).await.unwrap();
-        self.copy_encoded(&mut session, "bench_rows", self.encoded, &self.raw_columns()).await;
+        let more = "alter table bench_rows add column _entity text, add column _fetch_id uuid";
+        session.client().batch_execute(more).await.unwrap();
+        for stored in self.manifests(false).await {
+            let transaction = session.client().transaction().await.unwrap();
+            let of_fetch = format!(
+                "alter table bench_rows alter column _entity set default '{}', \
+                 alter column _fetch_id set default '{}'",
+                stored.manifest.entity.unwrap(),
+                stored.manifest.id
+            );
+            transaction.batch_execute(&of_fetch).await.unwrap();
+            let rows = reader(stored.key).await.unwrap();
+            let source = &self.plan.sources[0];
+            publish::copy_rows(&transaction, source, "bench_rows", rows).await.unwrap().unwrap();
+            transaction.commit().await.unwrap();
+        }
         let copy = format!(
             "copy (select {} from bench_rows) to stdout (format binary)",
             CURATED.replace("place,", "_entity as place,")
@@ -166,14 +181,14 @@ impl<'b> Bench<'b> {
     }
 
     fn raw_columns(&self) -> String {
-        let columns: Vec<&str> = self.plan.sources[0].raw_columns().map(|(name, _)| name).collect();
+        let columns: Vec<&str> = self.plan.sources[0].row_columns().map(|(name, _)| name).collect();
         columns.join(", ")
     }
 
     /// The unkeyed table of (a) and (b).
     fn unkeyed(&self) -> String {
         let columns: Vec<String> = self.plan.sources[0]
-            .raw_columns()
+            .row_columns()
             .map(|(name, kind)| format!("{name} {kind}"))
             .collect();
         format!("drop table if exists bench_rows; create table bench_rows ({})", columns.join(", "))

@@ -145,14 +145,7 @@ fn extract(
 ) -> Result<(), RowsError> {
     let mut first_row = 0;
     for (page, opened) in manifest.pages.iter().zip(pages) {
-        let context = RowContext {
-            fetch_id: manifest.id,
-            data_date: manifest.data_date,
-            fetched_at: manifest.fetched_at,
-            entity: manifest.entity.as_ref().map(ToString::to_string),
-            entity_values: entity_values.to_vec(),
-            first_row,
-        };
+        let context = RowContext { entity_values: entity_values.to_vec(), first_row };
         // What is UTF-8 as it was received has no encoding in the manifest.
         let body;
         let in_pieces = page.encoding.is_none() && daymark_extract::is_read_in_pieces(rows.layout);

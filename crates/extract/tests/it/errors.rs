@@ -1,9 +1,9 @@
 //! Every error text, and where the error is.
 
-use daymark_extract::{matches_value, open};
+use daymark_extract::{RowContext, matches_value, open};
 use daymark_plan::{FieldType, JsonPath, Layout};
 
-use crate::{context, extract, spec};
+use crate::{extract, spec};
 
 /// The text of the error a body ends in, read as daily columns.
 fn error(body: impl AsRef<[u8]>) -> String {
@@ -123,7 +123,7 @@ fn sections_that_cannot_be_followed() {
     let wide = vec![("x", "x", FieldType::Text); 1596];
     let rows = spec(Layout::Columns, "$", &wide);
     insta::assert_snapshot!(
-        open(&rows, b"{}", context()).unwrap_err(),
+        open(&rows, b"{}", RowContext::default()).unwrap_err(),
         @"the source maps 1596 fields, more than the 1595 that fit a table"
     );
     let rows = spec(Layout::Columns, "$[?@.x]", &[("x", "x", FieldType::Text)]);

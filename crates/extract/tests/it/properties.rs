@@ -1,11 +1,11 @@
 //! What must hold for every body, whatever it is.
 
-use daymark_extract::matches_value;
+use daymark_extract::{RowContext, matches_value};
 use daymark_plan::{FieldType, JsonPath, Layout, RowsSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{context, extract, rows_of, spec};
+use crate::{extract, rows_of, spec};
 
 fn specs() -> Vec<RowsSpec> {
     let fields: Vec<(&str, &str, FieldType)> =
@@ -217,7 +217,7 @@ fn opening_twice_gives_the_same_bytes() {
     let body = b"{\"v\":[1,2,3]}";
     let read = || {
         let mut out = bytes::BytesMut::new();
-        let mut extraction = daymark_extract::open(&rows, body, context()).unwrap();
+        let mut extraction = daymark_extract::open(&rows, body, RowContext::default()).unwrap();
         while extraction.next_chunk(&mut out).unwrap() {}
         out
     };

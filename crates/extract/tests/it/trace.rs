@@ -89,7 +89,7 @@ fn every_path_holds_the_value_that_was_extracted() {
         let tuples = decode::tuples(&tuples);
         assert!(tuples.len() > 1);
         for (number, tuple) in (0..).zip(&tuples) {
-            let extracted = tuple[5].as_ref().map(|bytes| decode::text(FieldType::Bigint, bytes));
+            let extracted = tuple[1].as_ref().map(|bytes| decode::text(FieldType::Bigint, bytes));
             let [told] =
                 trace(&rows, body.as_bytes(), number).unwrap().unwrap().try_into().unwrap();
             let path = JsonPath::parse(&told.path).unwrap();

@@ -105,6 +105,9 @@ pub const SYSTEM_COLUMNS: [(&str, &str); 5] = [
     ("_entity", "text"),
 ];
 
+/// The one of them that differs from row to row, and so is written with each.
+pub const ROW_COLUMN: (&str, &str) = ("_fetch_row", "bigint");
+
 impl RowsSpec {
     /// Rows of a layout with every option at its default.
     pub fn new(layout: Layout, at: JsonPath, fields: Vec<Field>) -> Self {

@@ -32,7 +32,7 @@ pub use template::{Moment, Name, SecretRef, Secrets, Template, Values};
 use crate::calendar_file;
 use crate::day::{Deadline, DeadlineBy};
 use crate::problem::Problem;
-use crate::rows::{self, RowsSpec, SYSTEM_COLUMNS};
+use crate::rows::{self, ROW_COLUMN, RowsSpec, SYSTEM_COLUMNS};
 use crate::schedule::{Calendar, DataDateRule, Schedule};
 use crate::section::{Section, Text, choose};
 
@@ -125,13 +125,24 @@ pub struct Source {
 }
 
 impl Source {
-    /// The columns of `raw_<source>`, in the order extraction writes them, with their types.
+    /// The columns of `raw_<source>`, in order, with their types.
     pub fn raw_columns(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        SYSTEM_COLUMNS.into_iter().chain(self.own_columns())
+    }
+
+    /// Those that extraction writes, in its order: without what is the same for all rows of a fetch, which
+    /// is said once and not with each row.
+    pub fn row_columns(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        std::iter::once(ROW_COLUMN).chain(self.own_columns())
+    }
+
+    /// The columns of the entity and those of the mapped fields.
+    fn own_columns(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let entity = self.entities.columns.iter();
         let entity = entity.map(|column| (column.raw_name.as_str(), column.field_type.postgres()));
         let fields = self.rows.fields.iter();
         let fields = fields.map(|field| (field.name.as_str(), field.field_type.postgres()));
-        SYSTEM_COLUMNS.into_iter().chain(entity).chain(fields)
+        entity.chain(fields)
     }
 
     /// The ids of its entities; one `None` for a source without.

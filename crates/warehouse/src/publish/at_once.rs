@@ -1,15 +1,16 @@
 //! Fetches that need no staging: all their rows are new, or all of them stand there as they are.
 //!
 //! In: a fetch of a large publish, and the same `raw_<source>` that staging uses. Out: its rows in the curated
-//! table, or nothing to write, after one statement that also asks the checks and notes how far the keys reach
-//! (`extents_<table>`). Whatever is not plain is taken back, and the fetch goes through `stage` as every
-//! fetch of a small publish does: a key that is there or comes twice, a value that differs, a broken
-//! constraint, a check that finds something. So nothing is decided here but that there is nothing to decide.
+//! table, or nothing to write, after one statement that also asks the checks. Whatever is not plain is taken
+//! back, and the fetch goes through `stage` as every fetch of a small publish does: a key that is there or
+//! comes twice, a value that differs, a broken constraint, a check that finds something. So nothing is decided
+//! here but that there is nothing to decide.
 //!
 //! It is exact because each fetch has its keys for itself: then no other fetch of the publish has a say on
-//! them, and the order of the fetches does not matter. Whether they have is asked once all fetches are there
-//! ([`AtOnce::are_apart`]); if not, the caller does all of it again by staging. Deliberately absent: models
-//! that delete or keep a history, checks that look beyond a row, queries that read more than the fetch's rows.
+//! them, and the order of the fetches does not matter. Where some had to be staged, it is asked in the end
+//! whether they have ([`AtOnce::are_apart`]); if not, the caller does all of it again by staging. Deliberately
+//! absent: models that delete or keep a history, checks that look beyond a row, queries that read more than the
+//! fetch's rows.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use tokio_postgres::{Statement as Prepared, Transaction};
 use uuid::Uuid;
 
 use super::difference::{self, TableCounts};
-use super::stage::{self, Staging, extents_table, ordered_key, raw_table};
+use super::stage::{self, Staging, extents_table, ordered_key};
 use super::{Context, Progress, Statement, checks};
 use crate::contract::extra_columns;
 use crate::error::{WarehouseError, said_of_rows};
@@ -29,8 +30,18 @@ use crate::sql::{ident, list, qualified};
 /// From how many rows on a publish tries it: fewer are staged in no time.
 pub(super) const AT_ONCE_FROM: i64 = 20_000;
 
+/// What says that a fetch is not plain: a key is there or comes twice, a row offends a check (see `insert`).
+const TAKEN_BACK: [SqlState; 2] = [SqlState::UNIQUE_VIOLATION, SqlState::DIVISION_BY_ZERO];
+
 /// After so many fetches in a row that had to be staged after all, the others are not tried.
 const GIVEN_UP_AFTER: u8 = 2;
+
+/// The join of `compare` must not be done row by row, nor what it finds be sorted: PostgreSQL takes that for
+/// cheapest, because it believes in few rows. And no statement is compiled that takes milliseconds.
+const BY_HASH: &str =
+    "set local enable_nestloop = off; set local enable_sort = off; set local jit = off";
+const AS_EVER: &str = "set local enable_nestloop to default; set local enable_sort to default; \
+                       set local jit to default";
 
 /// How many published rows are looked at for each row of a fetch, and for each value of the first column of
 /// the key: where keys lie otherwise it is staging's join that is quick.
@@ -51,8 +62,12 @@ pub(super) struct AtOnce {
     /// What the next fetch is taken for: what the one before it was.
     taken: Option<Taken>,
     failures: u8,
+    /// Whether the savepoint of the fetch before is still there: it is let go with what begins the next one.
+    is_open: bool,
     prepared: BTreeMap<(String, Taken), Prepared>,
     fetches: Vec<Uuid>,
+    /// Those whose rows were new, with their ordinals.
+    new: (Vec<Uuid>, Vec<i32>),
     counts: BTreeMap<String, TableCounts>,
 }
 
@@ -94,32 +109,39 @@ impl AtOnce {
         }
         let doing = WarehouseError::statement("publishing a fetch at once");
         let Ok(rows) = staging.rows(context, &statement.manifest_key).await else {
+            self.close(transaction, source, staging).await?;
             return Ok(false);
         };
-        let empty = staging.empty(source).map_or_else(String::new, |empty| format!("{empty}; "));
-        let begin = format!("{empty}savepoint at_once");
-        transaction.batch_execute(&begin).await.map_err(&doing)?;
-        let raw = raw_table(source);
+        let mut begin = String::new();
+        if self.is_open {
+            begin.push_str(&format!("release savepoint at_once; {}; ", stage::empty(source)));
+        } else if let Some(empty) = staging.empty(source) {
+            begin.push_str(&format!("{empty}; "));
+        }
+        begin.push_str(&format!("savepoint at_once; {BY_HASH}"));
+        self.is_open = true;
         let mut found = None;
-        if let Ok(copied) = stage::copy_rows(transaction, source, &raw, rows).await? {
+        if let Ok(copied) = staging.copy(transaction, source, statement, &begin, rows).await? {
             staging.analyse(transaction, source, copied).await?;
             found = self.all_models(transaction, context, source, statement).await?;
         }
         let Some(found) = found else {
-            let back = "rollback to savepoint at_once; release savepoint at_once";
-            transaction.batch_execute(back).await.map_err(&doing)?;
+            let back =
+                format!("rollback to savepoint at_once; release savepoint at_once; {AS_EVER}");
+            transaction.batch_execute(&back).await.map_err(&doing)?;
+            self.is_open = false;
             // The statistics went as well.
             staging.forget_statistics();
             self.failures += 1;
             self.taken = None;
             return Ok(false);
         };
-        // Empties the rows in the same breath, on the level of the table.
-        let end = format!("release savepoint at_once; truncate {raw}");
-        transaction.batch_execute(&end).await.map_err(&doing)?;
-        staging.is_emptied();
         self.failures = 0;
         self.fetches.push(statement.fetch_id);
+        if found.iter().any(|(_, taken, _)| *taken == Taken::New) {
+            self.new.0.push(statement.fetch_id);
+            self.new.1.push(statement.ordinal);
+        }
         for (model, taken, rows) in found {
             let counts = self.counts.entry(model.table.clone()).or_default();
             counts.staged += rows;
@@ -130,6 +152,22 @@ impl AtOnce {
             staging.told.extend(checks::all_passed(model, statement, rows));
         }
         Ok(true)
+    }
+
+    /// Keeps what the last fetch did, and leaves everything as staging wants it.
+    pub(super) async fn close(
+        &mut self,
+        transaction: &Transaction<'_>,
+        source: &Source,
+        staging: &mut Staging,
+    ) -> Result<(), WarehouseError> {
+        if std::mem::take(&mut self.is_open) {
+            let end = format!("release savepoint at_once; {}; {AS_EVER}", stage::empty(source));
+            let ended = transaction.batch_execute(&end).await;
+            ended.map_err(WarehouseError::statement("publishing a fetch at once"))?;
+            staging.is_emptied();
+        }
+        Ok(())
     }
 
     /// Tries all models of a source over the rows of a fetch; none where one of them is not plain.
@@ -192,42 +230,53 @@ impl AtOnce {
             self.prepared.insert(key.clone(), prepared);
         }
         let Some(prepared) = self.prepared.get(&key) else { return Ok(None) };
-        let row = match taken {
+        let said = said(context, statement);
+        let found = match taken {
             Taken::New => {
-                let mut params = said(statement).to_vec();
-                params.push(&context.publish_id);
-                transaction.query_one(prepared, &params).await
+                let inserted = transaction.execute(prepared, &said).await;
+                inserted.map(|rows| (i64::try_from(rows).unwrap_or(i64::MAX), true))
             }
-            Taken::Same => transaction.query_one(prepared, &said(statement)).await,
+            Taken::Same => {
+                let row = transaction.query_one(prepared, &said).await;
+                row.map(|row| (row.get(0), row.get(1)))
+            }
         };
-        let row = match row {
-            Ok(row) => row,
-            // A key is there already, or comes twice.
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => return Ok(None),
+        let (rows, is_plain) = match found {
+            Ok(found) => found,
+            // A key is there already, or comes twice; or a row offends a check.
+            Err(error) if TAKEN_BACK.iter().any(|code| error.code() == Some(code)) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
-        let (rows, is_plain): (i64, bool) = (row.get(0), row.get(1));
         let passed = model.checks.iter().all(|check| checks::holds_of(check, rows));
         Ok((is_plain && passed).then_some((taken, rows)))
     }
 
-    /// Whether each fetch has its keys for itself, those that are staged among them.
+    /// Whether each fetch has its keys for itself, those that are staged among them. How far those of new rows
+    /// reach is only looked at where some are staged: among themselves they are apart by the primary key, and
+    /// rows that stand as they are were not written by this publish.
     pub(super) async fn are_apart(
         &self,
         transaction: &Transaction<'_>,
         context: &Context<'_>,
         source: &Source,
+        is_any_staged: bool,
     ) -> Result<bool, WarehouseError> {
         if self.fetches.is_empty() {
             return Ok(true);
         }
+        let doing = WarehouseError::statement("comparing the keys of fetches");
+        let (new, ordinals) = &self.new;
+        if is_any_staged && !new.is_empty() {
+            for model in context.plan.models_of(&source.id) {
+                let note = note_new(context, model);
+                transaction.execute(&note, &[new, ordinals]).await.map_err(&doing)?;
+            }
+        }
         let apart: Vec<String> = context.plan.models_of(&source.id).map(stage::are_apart).collect();
         let look = format!("select {}", apart.join(" and "));
-        let row = transaction
-            .query_one(&look, &[])
-            .await
-            .map_err(WarehouseError::statement("comparing the keys of fetches"))?;
-        let apart = row.get(0);
+        let apart = transaction.query_one(&look, &[]).await.map_err(&doing)?.get(0);
         if apart && context.is_kept {
             checks::forget_rejects(transaction, &self.fetches).await?;
         }
@@ -236,8 +285,9 @@ impl AtOnce {
 }
 
 /// What a query is told of its fetch.
-fn said(statement: &Statement) -> [&(dyn ToSql + Sync); 4] {
-    [&statement.ordinal, &statement.data_date, &statement.fetched_at, &statement.entity]
+fn said<'s>(context: &'s Context<'_>, statement: &'s Statement) -> [&'s (dyn ToSql + Sync); 5] {
+    let Statement { ordinal, data_date, fetched_at, entity, .. } = statement;
+    [ordinal, data_date, fetched_at, entity, &context.publish_id]
 }
 
 /// The model's query over the rows of a fetch, to stand behind `from`.
@@ -263,11 +313,11 @@ async fn probe(
     let key = list("", model.row_key());
     let look = format!(
         "select exists (select 1 from (select {key} from {} limit 1) as first_row \
-         join {} as published using ({key})), $1::integer, $3::timestamptz, $4::text",
+         join {} as published using ({key})), $1::integer, $3::timestamptz, $4::text, $5::bigint",
         yielded(model),
         qualified(&context.schema, &model.table),
     );
-    let is_there: bool = transaction.query_one(&look, &said(statement)).await?.get(0);
+    let is_there: bool = transaction.query_one(&look, &said(context, statement)).await?.get(0);
     Ok(if is_there { Taken::Same } else { Taken::New })
 }
 
@@ -289,51 +339,60 @@ async fn yields_its_types(
     Ok(types(&yielded) == types(&stored))
 }
 
-/// How far the keys of rows reach, whether a check found something, and that it is noted.
-fn look_at(model: &Model, rows: &str) -> String {
-    let bounds: Vec<String> = ordered_key(model)
-        .enumerate()
-        .map(|(at, name)| format!(", min({0}) as low_{at}, max({0}) as high_{at}", ident(name)))
-        .collect();
-    let noted: Vec<String> =
-        ordered_key(model).enumerate().map(|(at, _)| format!(", low_{at}, high_{at}")).collect();
+/// The condition by which a row offends one of the checks, or none.
+fn offends(model: &Model) -> Option<String> {
     let offends: Vec<String> = model.checks.iter().filter_map(checks::offends).collect();
-    let offends = if offends.is_empty() {
-        "0::bigint".to_owned()
-    } else {
-        format!("count(*) filter (where {})", offends.join(" or "))
-    };
+    (!offends.is_empty()).then(|| offends.join(" or "))
+}
+
+/// The ends of the columns of a key, to be selected, and their names.
+fn ends(model: &Model) -> (String, String) {
+    let (mut ends, mut names) = (String::new(), String::new());
+    for (at, name) in ordered_key(model).enumerate() {
+        let name = ident(name);
+        ends.push_str(&format!(", min({name}) as low_{at}, max({name}) as high_{at}"));
+        names.push_str(&format!(", low_{at}, high_{at}"));
+    }
+    (ends, names)
+}
+
+/// Notes how far the keys of new fetches reach, now that it matters.
+fn note_new(context: &Context<'_>, model: &Model) -> String {
+    let (ends, _) = ends(model);
     format!(
-        "_reach as materialized (select count(*) as _rows, {offends} as _offending{} from {rows}), \
-         _noted as (insert into {} select $1::integer, _rows, 1, {} from _reach)",
-        bounds.concat(),
+        "insert into {} select _new.ordinal, count(*), 1{ends} from {} \
+         join unnest($1::uuid[], $2::integer[]) as _new (fetch_id, ordinal) on _new.fetch_id = _fetch_id \
+         group by _new.ordinal",
         extents_table(model),
-        noted.concat().trim_start_matches(", "),
+        qualified(&context.schema, &model.table),
     )
 }
 
-/// Inserts the rows of a fetch, if all are new.
+/// Inserts the rows of a fetch, if all are new and none offends a check: one that does divides by zero, which
+/// takes the statement back and costs the others less than to look at them again.
 fn insert(context: &Context<'_>, model: &Model) -> String {
+    // What is told is the same for all statements; this one has no use for the ordinal.
     let columns = own_columns(model);
     let extra: Vec<&str> = extra_columns(model).into_iter().map(|(name, _)| name).collect();
     let names: Vec<String> = extra.iter().map(|name| format!(", {}", ident(name))).collect();
+    let stops = offends(model).map_or_else(String::new, |offends| {
+        format!(" and 1 / (case when {offends} then 0 else 1 end) = 1")
+    });
     format!(
-        "with _inserted as (insert into {} ({columns}, _fetch_id, _fetch_row{}, _publish_id) \
-         select {columns}, _fetch_id, _fetch_row{}, $5::bigint from {} returning {columns}), {} \
-         select _rows, _offending = 0 from _reach",
+        "insert into {} ({columns}, _fetch_id, _fetch_row{}, _publish_id) \
+         select {columns}, _fetch_id, _fetch_row{}, $5::bigint from {} where $1::integer is not null{stops}",
         qualified(&context.schema, &model.table),
         names.concat(),
         stage::extra_values(model),
         yielded(model),
-        look_at(model, "_inserted"),
     )
 }
 
-/// Holds the rows of a fetch against the published ones of their keys.
+/// Holds the rows of a fetch against the published ones of their keys, and notes how far the keys reach.
 ///
 /// Those are looked up by the first column of the key, and between the ends of the second: the index has the
-/// rows of a fetch side by side, or one by one. The join is a full one, which is never done row by row. A key
-/// that comes twice meets one row twice, so that fewer rows are met than there are.
+/// rows of a fetch side by side, or one by one. Published rows are counted that are met by a row like them: a
+/// key that comes twice meets one, so that fewer are met than there are rows.
 fn compare(context: &Context<'_>, model: &Model) -> String {
     let columns = own_columns(model);
     let key: Vec<&str> = model.row_key().collect();
@@ -350,30 +409,38 @@ fn compare(context: &Context<'_>, model: &Model) -> String {
         Some(format!(" and published.{} between _reach.low_{at} and _reach.high_{at}", ident(name)))
     });
     let (of_rows, of_firsts) = LOOKED_AT;
+    let offending = offends(model).map_or_else(
+        || "0::bigint".to_owned(),
+        |offends| format!("count(*) filter (where {offends})"),
+    );
+    let (ends, end_names) = ends(model);
+    let same_key: Vec<String> =
+        key.iter().map(|name| format!("staged.{0} = published.{0}", ident(name))).collect();
     format!(
-        "with _staged as materialized (select {columns}{} from {}), {}, \
+        "with _staged as materialized (select {columns}{} from {}), \
+         _reach as materialized (select count(*) as _rows, {offending} as _offending{ends} from _staged), \
+         _noted as (insert into {} select $1::integer, _rows, 1{end_names} from _reach), \
          _firsts as materialized (select distinct {first} as _first from _staged), \
-         _looked as materialized (select published.* from _reach cross join _firsts cross join lateral (\
-             select {columns}{extra_names}, _fetch_id from {} as published \
-             where published.{first} = _firsts._first{} \
-             limit (select {of_rows} * _reach._rows / count(*) + {of_firsts} from _firsts)) as published) \
-         select (select _rows from _reach), \
-                (select _offending = 0 from _reach) \
-                and (select _rows from _reach) = (select count(*) from _looked) \
-                    - count(*) filter (where staged._here is null) \
-                and not coalesce(bool_or({differs}) filter (where staged._here and published._there), false) \
-                and count(*) filter (where staged._here and published._there is null) = 0 \
-                and not exists (select 1 from (select distinct _fetch_id from _looked) as of_fetch \
-                    join daymark.fetch as noted on noted.fetch_id = of_fetch._fetch_id \
+         _met as materialized (select published._fetch_id, count(*) as _rows, \
+                bool_or(published._publish_id = $5::bigint) as _is_of_this \
+             from _reach cross join _firsts cross join lateral (\
+                 select {columns}{extra_names}, _fetch_id, _publish_id from {} as published \
+                 where published.{first} = _firsts._first{} \
+                 limit (select {of_rows} * _reach._rows / count(*) + {of_firsts} from _firsts)) as published \
+             where exists (select 1 from _staged as staged \
+                 where {} and not coalesce({differs}, false)) \
+             group by 1) \
+         select _rows, _offending = 0 and _rows = (select coalesce(sum(_rows), 0) from _met) \
+                and not exists (select 1 from _met where _is_of_this) \
+                and not exists (select 1 from _met join daymark.fetch as noted on noted.fetch_id = _met._fetch_id \
                     where noted.data_date = $2::date and noted.entity <> $4::text) \
-         from (select true as _here, * from _staged) as staged \
-         full join (select true as _there, * from _looked) as published using ({})",
+         from _reach",
         extra_values.concat(),
         yielded(model),
-        look_at(model, "_staged"),
+        extents_table(model),
         qualified(&context.schema, &model.table),
         second.unwrap_or_default(),
-        list("", key.iter().copied()),
+        same_key.join(" and "),
         differs = difference::differs(model),
     )
 }

@@ -411,7 +411,7 @@ pub(super) fn differs_between(model: &Model, one: &str, other: &str) -> String {
             Sameness::Equal if model.row_key().any(|part| part == name) => {}
             Sameness::Equal => conditions.push(format!("{mine} is distinct from {theirs}")),
             Sameness::EqualButZero => conditions.push(format!(
-                "{mine} is distinct from {theirs} or ({mine} is not null and {mine} in (0, 'NaN') \
+                "{mine} is distinct from {theirs} or (({mine} = 0 or {mine} > 'Infinity') \
                  and float8send({mine}) <> float8send({theirs}))"
             )),
             Sameness::Image => images.push(name),

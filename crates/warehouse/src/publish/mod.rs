@@ -498,8 +498,11 @@ async fn write_source(
         }
     }
     written.checks.append(&mut staging.told);
+    if let Some(at_once) = &mut at_once {
+        at_once.close(transaction, source, &mut staging).await?;
+    }
     if let Some(at_once) = &at_once
-        && !at_once.are_apart(transaction, context, source).await?
+        && !at_once.are_apart(transaction, context, source, !staged.is_empty()).await?
     {
         return Ok(Ok(None));
     }

@@ -7,14 +7,14 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use daymark_plan::{Model, Source, Write, one_line};
-use futures::{SinkExt, TryStreamExt};
+use futures::{SinkExt, TryStreamExt, future};
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CopyInSink, Transaction};
+use tokio_postgres::{CopyInSink, Statement as Prepared, Transaction};
 
 use super::checks::{self, Asked, Purpose};
 use super::{CheckResult, Context, NotDone, Progress, RowStream, RowsError, Statement};
-use crate::contract::{create_raw, extra_columns};
+use crate::contract::{create_rows, extra_columns};
 use crate::error::{Failure, WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
 
@@ -44,8 +44,19 @@ pub(super) fn statements_table(source: &Source) -> String {
     format!("pg_temp.{}", ident(&format!("fetches_{}", source.id)))
 }
 
-pub(super) fn raw_table(source: &Source) -> String {
-    format!("pg_temp.{}", ident(&format!("raw_{}", source.id)))
+/// The rows of a fetch as extraction writes them.
+pub(super) fn rows_table(source: &Source) -> String {
+    format!("pg_temp.{}", ident(&format!("rows_{}", source.id)))
+}
+
+/// What is the same for all of them.
+fn fetch_table(source: &Source) -> String {
+    format!("pg_temp.{}", ident(&format!("fetch_of_{}", source.id)))
+}
+
+/// The statement that empties both.
+pub(super) fn empty(source: &Source) -> String {
+    format!("truncate {}, {}", rows_table(source), fetch_table(source))
 }
 
 /// From where to where the keys of each fetch reach, and how many rows it has.
@@ -60,10 +71,12 @@ pub(super) struct Staging {
     keys: Vec<String>,
     /// The rows of the next one, which are read while the one before it is staged.
     ahead: Option<(String, JoinHandle<Result<RowStream, RowsError>>)>,
-    /// How many rows there were when the statistics of `raw_<source>` were taken.
+    /// How many rows there were when the statistics of `rows_<source>` were taken.
     analysed: Option<u64>,
-    /// Whether `raw_<source>` has the rows of a fetch before.
+    /// Whether `rows_<source>` has the rows of a fetch before.
     used: bool,
+    /// What says which fetch it is, and what takes its rows in.
+    copying: Option<(Prepared, Prepared)>,
     /// What the checks said.
     pub(super) told: Vec<CheckResult>,
 }
@@ -74,20 +87,57 @@ impl Staging {
         self.keys = statements.iter().rev().map(|said| said.manifest_key.clone()).collect();
     }
 
-    /// The statement that empties `raw_<source>`, where it has rows; it is about to have some. It is run outside
+    /// The statement that empties `rows_<source>`, where it has rows; it is about to have some. It is run outside
     /// of a savepoint, where the table was made: there PostgreSQL empties its file, inside it would make
     /// another one.
     pub(super) fn empty(&mut self, source: &Source) -> Option<String> {
         let used = std::mem::replace(&mut self.used, true);
-        used.then(|| format!("truncate {}", raw_table(source)))
+        used.then(|| empty(source))
     }
 
-    /// Takes note that `raw_<source>` has no rows.
+    /// Takes note that `rows_<source>` has no rows.
     pub(super) fn is_emptied(&mut self) {
         self.used = false;
     }
 
-    /// Has PostgreSQL look at `raw_<source>`. The fetches of a source are much alike: statistics serve all
+    /// Makes `raw_<source>` the rows of a fetch, once `begin` has been executed, which leaves it empty. All is
+    /// sent before the first answer is waited for. Gives how many rows there are, as [`copy_rows`] does.
+    pub(super) async fn copy(
+        &mut self,
+        transaction: &Transaction<'_>,
+        source: &Source,
+        statement: &Statement,
+        begin: &str,
+        rows: RowStream,
+    ) -> Result<Result<u64, String>, WarehouseError> {
+        let doing = WarehouseError::statement("copying rows in");
+        let (say, copy) = if let Some(copying) = &self.copying {
+            copying
+        } else {
+            let say = format!(
+                "insert into {} (_fetch_id, _data_date, _fetched_at, _entity) \
+                 values ($1, $2, $3, nullif($4, ''))",
+                fetch_table(source)
+            );
+            let copy = copy_statement(source, &rows_table(source));
+            let say = transaction.prepare(&say).await.map_err(&doing)?;
+            let copy = transaction.prepare(&copy).await.map_err(&doing)?;
+            self.copying.insert((say, copy))
+        };
+        let Statement { fetch_id, data_date, fetched_at, entity, .. } = statement;
+        let said: [&(dyn ToSql + Sync); 4] = [fetch_id, data_date, fetched_at, entity];
+        let (before, said, sink) = future::join3(
+            transaction.batch_execute(begin),
+            transaction.execute(say, &said),
+            transaction.copy_in(copy),
+        )
+        .await;
+        before.map_err(&doing)?;
+        said.map_err(&doing)?;
+        send_rows(sink.map_err(&doing)?, rows).await
+    }
+
+    /// Has PostgreSQL look at `rows_<source>`. The fetches of a source are much alike: statistics serve all
     /// those of about the same number of rows.
     pub(super) async fn analyse(
         &mut self,
@@ -96,7 +146,7 @@ impl Staging {
         copied: u64,
     ) -> Result<(), WarehouseError> {
         if self.analysed.is_none_or(|rows| copied / 2 > rows || rows / 2 > copied) {
-            let analyse = format!("analyze {}", raw_table(source));
+            let analyse = format!("analyze {}", rows_table(source));
             transaction
                 .batch_execute(&analyse)
                 .await
@@ -142,7 +192,7 @@ pub(super) async fn create_tables(
     context: &Context<'_>,
     source: &Source,
 ) -> Result<Result<Staging, NotDone>, WarehouseError> {
-    let mut statements = vec![create_raw(source)];
+    let mut statements = create_rows(source).to_vec();
     statements.push(format!(
         "create temporary table {} (_ordinal integer not null, _manifest_key text collate \"C\" not null, \
          _fetch_id uuid not null, _data_date date not null, _fetched_at timestamptz not null, \
@@ -288,8 +338,7 @@ async fn stage_rows(
     asked: &mut Asked,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
-    let raw = raw_table(source);
-    let copied = match copy_rows(transaction, source, &raw, rows).await? {
+    let copied = match staging.copy(transaction, source, statement, "", rows).await? {
         Ok(copied) => copied,
         Err(reason) => return Ok(Err(NotDone::Failed(reason))),
     };
@@ -356,12 +405,22 @@ pub async fn copy_rows(
     transaction: &Transaction<'_>,
     source: &Source,
     table: &str,
+    rows: RowStream,
+) -> Result<Result<u64, String>, WarehouseError> {
+    let copying = transaction.copy_in(&copy_statement(source, table)).await;
+    send_rows(copying.map_err(WarehouseError::statement("copying rows in"))?, rows).await
+}
+
+fn copy_statement(source: &Source, table: &str) -> String {
+    let columns = list("", source.row_columns().map(|(name, _)| name));
+    format!("copy {table} ({columns}) from stdin (format binary)")
+}
+
+async fn send_rows(
+    sink: CopyInSink<Bytes>,
     mut rows: RowStream,
 ) -> Result<Result<u64, String>, WarehouseError> {
     let doing = WarehouseError::statement("copying rows in");
-    let columns = list("", source.raw_columns().map(|(name, _)| name));
-    let statement = format!("copy {table} ({columns}) from stdin (format binary)");
-    let sink: CopyInSink<Bytes> = transaction.copy_in(&statement).await.map_err(&doing)?;
     futures::pin_mut!(sink);
     // The outer error is PostgreSQL's or the connection's, the inner one the reader's.
     let copied: Result<Result<u64, String>, tokio_postgres::Error> = async {

@@ -277,17 +277,9 @@ impl Bench {
             let (fetch, json) = fetches[&key].clone();
             let plan = Arc::clone(&plan);
             Box::pin(async move {
-                let context = RowContext {
-                    fetch_id: fetch.fetch_id,
-                    data_date: fetch.data_date,
-                    fetched_at: fetch.fetched_at,
-                    entity: fetch.entity.clone(),
-                    entity_values: Vec::new(),
-                    first_row: 0,
-                };
                 let rows = &plan.source(&fetch.source_id).unwrap().rows;
                 let mut chunks: Vec<Result<Bytes, RowsError>> = Vec::new();
-                match daymark_extract::open(rows, json.as_bytes(), context) {
+                match daymark_extract::open(rows, json.as_bytes(), RowContext::default()) {
                     Ok(mut extraction) => {
                         let mut chunk = BytesMut::new();
                         while extraction.next_chunk(&mut chunk)? {
