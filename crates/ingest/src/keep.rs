@@ -1,4 +1,4 @@
-//! Keeps what a fetch brought: archive, then raw, then manifest, so that a crash in between leaves at
+//! Keeps what a fetch brought: archive and raw, then manifest, so that a crash in between leaves at
 //! worst objects that no manifest names, never a manifest without its objects (DESIGN.md section 6).
 //!
 //! In: pages as they come, and how they were asked for. Out: the stored manifest. Deliberately absent:
@@ -43,6 +43,8 @@ pub(crate) struct Collected<'f> {
     pages: Vec<Page>,
     /// The body of an only page, which need not be read again.
     only: Option<Spooled>,
+    /// What it is archived as, where that is still to be done: together with the raw object.
+    to_archive: Option<Extension>,
     rows: Option<RowCounts>,
     outline: Option<Outline>,
     page_hashes: Vec<String>,
@@ -69,6 +71,7 @@ impl<'f> Collected<'f> {
             headers: BTreeMap::new(),
             pages: Vec::new(),
             only: None,
+            to_archive: None,
             rows: None,
             outline: None,
             page_hashes: Vec::new(),
@@ -145,7 +148,7 @@ impl<'f> Collected<'f> {
 }
 
 impl Ingest {
-    /// Archives a page and takes note of it.
+    /// Archives a page, unless it is the only one, which [`Self::keep`] does, and takes note of it.
     pub(crate) async fn keep_page(
         &self,
         collected: &mut Collected<'_>,
@@ -179,17 +182,17 @@ impl Ingest {
         } else {
             Extension::of(body.starts_with())
         };
-        let archive = RawKey::Archive {
-            source: &source.id,
-            data_date: collected.order.data_date,
-            sha256: body.sha256(),
-            extension,
+        let archive = archive_key(source, collected.order, body.sha256(), extension);
+        let archive_version = if page.number.is_none() && collected.pages.is_empty() {
+            collected.to_archive = Some(extension);
+            None
+        } else {
+            self.store.archive(&archive, body).await?.version
         };
-        let written = self.store.archive(&archive, body).await?;
         collected.only = if collected.pages.is_empty() { Some(body.clone()) } else { None };
         collected.pages.push(Page {
             archive_key: archive.to_string(),
-            archive_version: written.version,
+            archive_version,
             raw_key: None,
             sha256: body.sha256().to_owned(),
             bytes: body.len(),
@@ -210,22 +213,36 @@ impl Ingest {
         let (source, order) = (collected.source, collected.order);
         let entity = collected.entity_id();
         let accepted = !collected.is_refused();
-        if accepted {
-            for page in &mut collected.pages {
-                let raw = RawKey::Raw {
-                    source: &source.id,
-                    data_date: order.data_date,
-                    entity: entity.map(EntityId::as_str),
-                    page: page.number,
-                    extension: extension_of(source.rows.layout),
-                };
-                if let Some(body) = &collected.only {
-                    self.store.overwrite(&raw, body).await?;
-                } else {
-                    self.store.copy(&page.archive_key, &raw).await?;
+        let to_archive = collected.to_archive.take();
+        for page in &mut collected.pages {
+            let raw = RawKey::Raw {
+                source: &source.id,
+                data_date: order.data_date,
+                entity: entity.map(EntityId::as_str),
+                page: page.number,
+                extension: extension_of(source.rows.layout),
+            };
+            let archived = async {
+                match (to_archive, &collected.only) {
+                    (Some(extension), Some(body)) => {
+                        let key = archive_key(source, order, body.sha256(), extension);
+                        Ok(self.store.archive(&key, body).await?.version)
+                    }
+                    _ => Ok(page.archive_version.take()),
                 }
-                page.raw_key = Some(raw.to_string());
-            }
+            };
+            let written = async {
+                match &collected.only {
+                    _ if !accepted => Ok(()),
+                    Some(body) => self.store.overwrite(&raw, body).await.map(|_| ()),
+                    None => self.store.copy(&page.archive_key, &raw).await,
+                }
+            };
+            // At once, for each waits for the disk or for S3. The manifest names them when both are there.
+            let (version, written) = futures::future::join(archived, written).await;
+            page.archive_version = version?;
+            written?;
+            page.raw_key = accepted.then(|| raw.to_string());
         }
         let newest = prepared.history.newest(entity).await?;
         let fetched_at = later_than(self.clock.now(), newest);
@@ -280,6 +297,15 @@ impl Ingest {
         self.store.create(&key, manifest.to_json().into()).await?;
         Ok(StoredManifest { key: key.to_string(), manifest })
     }
+}
+
+fn archive_key<'k>(
+    source: &'k Source,
+    order: &FetchOrder,
+    sha256: &'k str,
+    extension: Extension,
+) -> RawKey<'k> {
+    RawKey::Archive { source: &source.id, data_date: order.data_date, sha256, extension }
 }
 
 /// The extension of accepted bodies.
