@@ -46,8 +46,8 @@ fn about_day(
     let zone = &plan.settings.zone;
     let of = |at| data_date(source.data_date, &source.calendar, zone, at);
     let date = of(fire);
-    if !source.calendar.has_data_on(date) {
-        return Some(format!("{date} is no day of the calendar `{}`", source.calendar));
+    if let Some(why) = source.without_data(date) {
+        return Some(format!("{why}: nothing is asked"));
     }
     if !source.calendar.covers(date) {
         return Some(format!(

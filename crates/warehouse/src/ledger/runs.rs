@@ -97,7 +97,7 @@ pub enum IngestOutcome {
     Refused,
     /// Nothing could be kept.
     Failed,
-    /// It was not asked: the day is published already.
+    /// It was not asked: the day is published already, or has no data.
     Skipped,
 }
 

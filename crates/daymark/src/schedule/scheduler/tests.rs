@@ -15,6 +15,7 @@ use super::*;
 
 on_both_databases! {
     a_fire_for_a_published_day_is_a_recorded_no_op;
+    a_fire_for_a_day_without_data_is_a_recorded_no_op;
     an_unscheduled_closing_is_a_line_in_a_file;
     a_scheduler_that_stopped_leaves_late_and_missing_days;
     a_publish_that_fails_as_a_whole_tells_every_source;
@@ -173,6 +174,65 @@ async fn a_fire_for_a_published_day_is_a_recorded_no_op(kind: Kind) {
         claim: None,
         pace: None,
     };
+    let report = runner.execute(&order, &|_| {}).await.unwrap();
+    assert_eq!(report.sources[0].state.as_str(), "published");
+    assert_eq!(desk.api.requests().len(), 4);
+    runner.close().await;
+}
+
+async fn a_fire_for_a_day_without_data_is_a_recorded_no_op(kind: Kind) {
+    let desk = Desk::new(kind, "calendars/own.toml").await;
+    let text = std::fs::read_to_string(desk.folder.path().join("sources/bars.toml")).unwrap();
+    desk.write("sources/bars.toml", &text.replace("previous_session", "run_day"));
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 22)));
+    let mut scheduler = open(&plan, &runner, &desk).await;
+    let mut found = Vec::new();
+    for day in 23..=28 {
+        found.push(morning(&mut scheduler, &desk, date(2026, 11, day)).await);
+    }
+    // Closed by the file, by the exchange (Thanksgiving), and on a Saturday.
+    assert_eq!(
+        found,
+        [
+            "2026-11-23 2026-11-23 published",
+            "2026-11-24 2026-11-24 skipped",
+            "2026-11-25 2026-11-25 published",
+            "2026-11-26 2026-11-26 skipped",
+            "2026-11-27 2026-11-27 published",
+            "2026-11-28 2026-11-28 skipped",
+        ]
+    );
+    assert_eq!(desk.api.requests().len(), 3, "a day without data asks nobody");
+    let reader = desk.reader(&runner).await;
+    let thursday = date(2026, 11, 26);
+    let states = desk.states(&plan, &reader, thursday, thursday).await;
+    assert_eq!(states, ["2026-11-26 holiday"]);
+    let mut session = runner.warehouse().await.unwrap().session("test").await.unwrap();
+    let fires = session
+        .client()
+        .query("select state, reason from daymark.fire order by scheduled_at desc limit 2", &[])
+        .await
+        .unwrap();
+    drop(session);
+    let fires: Vec<(String, Option<String>)> =
+        fires.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let why = "2026-11-28 is no day of the calendar `calendars/own.toml`";
+    assert_eq!(fires, [("no_op".to_owned(), Some(why.to_owned())), ("done".to_owned(), None)]);
+    // What was missed is not made up for on such a day either; a person who asks gets it.
+    desk.clock.set(eight(date(2026, 11, 29)) + SignedDuration::from_hours(2));
+    let report = turn(&mut scheduler).await.expect("a fire is made up for");
+    assert_eq!(report.sources[0].state.as_str(), "skipped");
+    let order = Order {
+        kind: RunKind::Manual,
+        scheduled_at: None,
+        days: runner.days_at(desk.clock.now(), plan.sources.iter()),
+        reach: Reach::Forward,
+        claim: None,
+        pace: None,
+    };
+    desk.api.only(BARS, Reply::json(r#"[{"symbol": "x", "price": 1.5}]"#).date(desk.clock.now()));
     let report = runner.execute(&order, &|_| {}).await.unwrap();
     assert_eq!(report.sources[0].state.as_str(), "published");
     assert_eq!(desk.api.requests().len(), 4);
