@@ -32,7 +32,7 @@ fn up(world: &World) -> Running {
 }
 
 /// A pipeline whose schedule was kept before, and fired once since.
-async fn one_fire_behind(world: &World) {
+pub(crate) async fn one_fire_behind(world: &World) {
     let (mut first, _) = world.up_quietly().await;
     first.says(LEADS).await;
     first.stop().await;

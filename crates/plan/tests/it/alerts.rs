@@ -89,7 +89,7 @@ fn every_problem_of_every_channel_is_reported() {
     daymark.toml:11: `alerts[1].format` is `teams`
         hint: accepted: `json`, `slack`
     daymark.toml:12: `mising` is no event
-        hint: did you mean `missing`? accepted: `run_failed`, `late`, `missing`, `quarantined`, `schema_drift`, `rejects`, `volume_anomaly`, `check_warned`, `scheduler_stopped`, `recovered`
+        hint: did you mean `missing`? accepted: `run_failed`, `late`, `missing`, `given_up`, `quarantined`, `schema_drift`, `rejects`, `volume_anomaly`, `check_warned`, `scheduler_stopped`, `recovered`
     daymark.toml:13: `alerts.repeat` is `daily`
         hint: accepted: `never`, or from one minute on such as `30min`, `6h`, `1d`
     daymark.toml:14: the secret of `X-Api-Key` stands in the file

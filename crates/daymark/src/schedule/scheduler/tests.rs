@@ -403,6 +403,18 @@ async fn failed_days(runner: &Runner) -> Vec<String> {
         .collect()
 }
 
+/// What people are told about a day, after one more look at the clock.
+async fn told_of(desk: &Desk, runner: &Runner, plan: &Plan, day: &str) -> Vec<String> {
+    let mut session = runner.warehouse().await.unwrap().session("test").await.unwrap();
+    daymark_warehouse::alerts::look(&mut session, plan, desk.clock.now()).await.unwrap();
+    let said =
+        "select case action when 'trigger' then '' else action || ' ' end || alert_outbox.event
+                from daymark.alert_outbox join daymark.alert using (alert_id)
+                where source_id = 'bars' and data_date = $1::text::date order by message_id";
+    let rows = session.client().query(said, &[&day]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
     let desk = Desk::new(kind, "daily").await;
     // It is told the day, and so it can be tried whatever day it is.
@@ -444,6 +456,11 @@ async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
         ["2026-11-23 dead 3: it was tried 3 times, as often as `days.attempts` says"]
     );
     assert_eq!(desk.api.requests().len(), 3);
+    // People are told, and looking again tells nothing new.
+    assert_eq!(told_of(&desk, &runner, &plan, "2026-11-23").await, ["run_failed", "given_up"]);
+    let reader = desk.reader(&runner).await;
+    let figures = reader.figures(&plan, None).await.unwrap();
+    assert_eq!(figures.days_given_up.get(&["bars".to_owned()]), Some(&1));
 
     // The next day fails once, and its second try is published.
     desk.clock.set(eight(date(2026, 11, 25)));
@@ -453,7 +470,6 @@ async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
     let report = turn(&mut scheduler).await.expect("it is tried again");
     assert_eq!(report.sources[0].state.as_str(), "published");
     assert_eq!(failed_days(&runner).await.len(), 1);
-    let reader = desk.reader(&runner).await;
     let runs = reader.runs(RunFilter { failed: false, last: 10 }).await.unwrap();
     assert_eq!((runs[0].kind.as_str(), runs[0].outcome.as_deref()), ("retry", Some("succeeded")));
 
@@ -469,6 +485,10 @@ async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
     };
     runner.execute(&order, &|_| {}).await.unwrap();
     assert!(failed_days(&runner).await.is_empty());
+    let told = told_of(&desk, &runner, &plan, "2026-11-23").await;
+    assert_eq!(told, ["run_failed", "given_up", "resolve given_up"]);
+    let figures = reader.figures(&plan, Some(&figures)).await.unwrap();
+    assert!(figures.days_given_up.is_empty());
     runner.close().await;
 }
 
