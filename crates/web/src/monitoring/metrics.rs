@@ -188,7 +188,7 @@ fn sources_and_days(to: &mut Exposition, shown: &Shown<'_>, figures: &Figures) {
         days.sample(&[("source", &key[0]), ("state", &key[1])], count);
     }
     let mut given_up = to.family(
-        "daymark_days_given_up",
+        "daymark_retries_given_up",
         Kind::Gauge,
         "Days of the source that failed, are not tried any more, and wait for a person.",
     );
