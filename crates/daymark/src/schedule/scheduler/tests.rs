@@ -21,6 +21,7 @@ on_both_databases! {
     a_publish_that_fails_as_a_whole_tells_every_source;
     a_day_that_failed_is_tried_again_until_it_is_given_up;
     a_day_of_now_is_tried_only_while_it_is_due;
+    old_logs_go_and_the_record_stays;
 }
 
 const BARS: &str = "/bars";
@@ -528,5 +529,107 @@ async fn a_day_of_now_is_tried_only_while_it_is_due(kind: Kind) {
     let days = reader.days(&plan, monday, monday).await.unwrap();
     let day = &days[0].days[0];
     assert_eq!((day.state, day.reason.as_deref()), (DayState::Skipped, Some(why)));
+    runner.close().await;
+}
+
+/// The rows of what is kept for good, as text.
+async fn record(session: &mut Session) -> BTreeSet<String> {
+    let mut rows = BTreeSet::new();
+    for table in [
+        "day",
+        "publish",
+        "publish_table",
+        "fetch",
+        "step",
+        "fire",
+        "skip",
+        "restatement",
+        "check_result",
+        "alert_mute",
+    ] {
+        let all = format!("select '{table} ' || kept::text from daymark.{table} as kept");
+        rows.extend(
+            session
+                .client()
+                .query(&all, &[])
+                .await
+                .unwrap()
+                .iter()
+                .map(|row| row.get::<_, String>(0)),
+        );
+    }
+    rows
+}
+
+/// How many rows there are of what is not: requests, lines of logs, alerts, their news and their messages.
+async fn logs(session: &mut Session) -> [i64; 5] {
+    let counts = "select (select count(*) from daymark.attempt), (select count(*) from daymark.run_log),
+                         (select count(*) from daymark.alert), (select count(*) from daymark.alert_outbox),
+                         (select count(*) from daymark.alert_delivery)";
+    let row = session.client().query_one(counts, &[]).await.unwrap();
+    std::array::from_fn(|index| row.get(index))
+}
+
+async fn old_logs_go_and_the_record_stays(kind: Kind) {
+    let desk = Desk::new(kind, "daily").await;
+    let text = std::fs::read_to_string(desk.folder.path().join("daymark.toml")).unwrap();
+    let more = "[ledger]\nkeep_logs = \"30d\"\n[[alerts]]\nname = \"log\"\ntype = \"log\"\n";
+    desk.write("daymark.toml", &format!("{text}{more}"));
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 1)));
+    let mut scheduler = open(&plan, &runner, &desk).await;
+    // A day that failed, then more good ones than a batch has room for.
+    desk.api.only(BARS, Reply::json("{}").status(404));
+    desk.clock.set(eight(date(2026, 11, 2)));
+    assert!(turn(&mut scheduler).await.is_some());
+    for day in 3..=25 {
+        morning(&mut scheduler, &desk, date(2026, 11, day)).await;
+    }
+    let warehouse = runner.warehouse().await.unwrap();
+    let change = async |sql: &str| {
+        let mut session = warehouse.session("test").await.unwrap();
+        session.client().batch_execute(sql).await.unwrap();
+    };
+    // What is open stays, whatever its age.
+    change(
+        "insert into daymark.alert (key, event, reason, opened_at)
+         values ('check:price:old', 'check_warned', 'so', '2026-11-01T00:00:00Z')",
+    )
+    .await;
+    crate::alerts::look_and_deliver(&plan, &runner, &desk.clock).await.unwrap();
+    change("update daymark.alert set resolved_at = opened_at where key like 'day:%'").await;
+    let mut session = warehouse.session("test").await.unwrap();
+    let (before, kept) = (logs(&mut session).await, record(&mut session).await);
+    drop(session);
+    // The day, which failed and was given up, the check, and a scheduler that is not of the machine's time.
+    assert!(before[0] == 24 && before[1] >= 24 && before[2..] == [3, 3, 4], "{before:?}");
+    assert!(turn(&mut scheduler).await.is_none());
+    let mut session = warehouse.session("test").await.unwrap();
+    assert_eq!(logs(&mut session).await, before, "nothing is too old");
+    drop(session);
+
+    // An hour before the last of them is 30 days old.
+    desk.clock.set(eight(date(2026, 12, 25)) - SignedDuration::from_hours(1));
+    desk.api.only(BARS, Reply::json(r#"[{"symbol": "x", "price": 1.5}]"#).date(desk.clock.now()));
+    assert!(turn(&mut scheduler).await.is_some(), "a fire is made up for");
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        assert!(turn(&mut scheduler).await.is_none());
+        let mut session = warehouse.session("test").await.unwrap();
+        left.push(logs(&mut session).await);
+    }
+    let requests: Vec<i64> = left.iter().map(|left| left[0]).collect();
+    assert_eq!(requests, [5, 2, 2], "twenty runs at a time: {left:?}");
+    assert!(left[2][1] < before[1] && left[2][2..] == [2, 1, 2], "{left:?}");
+    let mut session = warehouse.session("test").await.unwrap();
+    let now_kept = record(&mut session).await;
+    drop(session);
+    assert!(kept.is_subset(&now_kept), "{:?}", kept.difference(&now_kept).collect::<Vec<_>>());
+    let reader = desk.reader(&runner).await;
+    let runs = reader.runs(RunFilter { failed: false, last: 100 }).await.unwrap();
+    assert_eq!(runs.len(), 25);
+    let told: Vec<bool> = runs.iter().map(|run| run.logs_removed_at.is_some()).collect();
+    assert_eq!(told.iter().position(|removed| *removed), Some(2), "{told:?}");
     runner.close().await;
 }
