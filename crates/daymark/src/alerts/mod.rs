@@ -6,6 +6,7 @@
 //! `daymark status`. Deliberately absent: what is wrong, and who is to be told of it.
 
 mod courier;
+mod doctor;
 mod email;
 mod heartbeat;
 mod log;
@@ -25,6 +26,7 @@ use crate::failure::Failure;
 use crate::run::{RunReport, Runner};
 
 pub(crate) use courier::{Courier, test};
+pub(crate) use doctor::channels;
 pub(crate) use heartbeat::Beat;
 pub(crate) use watch::{Bell, bell, keep_watch};
 

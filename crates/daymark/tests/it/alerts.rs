@@ -127,7 +127,7 @@ async fn a_day_that_is_given_up_is_told_until_a_person_decides(kind: Kind) {
     let address = up.address().await;
     // The ledger is read for them every ten seconds at most.
     let given_up = |text: &str, source: &str| {
-        text.contains(&format!("daymark_days_given_up{{source=\"{source}\"}} 1\n"))
+        text.contains(&format!("daymark_retries_given_up{{source=\"{source}\"}} 1\n"))
     };
     loop {
         let (_, _, text) = get(&format!("{address}/metrics")).await;
@@ -425,6 +425,40 @@ async fn checks_that_warn_and_rows_set_aside_close_by_themselves() {
     assert_eq!(story(&sink).len(), 3);
     run(&world, &sink, "2026-03-05").await.expect_code(0);
     assert_eq!(story(&sink)[3..], ["resolve rejects rejects:weather"]);
+}
+
+/// A fetch with another number of rows than usual is told as what it is, and the next usual one closes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unusual_number_of_rows_is_told() {
+    let (world, sink) = told(Kind::Native, "events = [\"volume_anomaly\", \"recovered\"]").await;
+    world.edit(
+        "models/weather_daily.sql",
+        "[[checks]]\nname = \"no day is missing\"",
+        "[[checks]]\nname = \"as many rows as ever\"\nseverity = \"warn\"\n\
+         volume_anomaly = { publishes = 30, deviations = 5 }\n\n[[checks]]\nname = \"no day is missing\"",
+    );
+    let days: Vec<String> = (1..=28).map(|day| format!("2026-03-{day:02}")).collect();
+    let answer = async |last: usize, rows: usize| {
+        let rows: Vec<_> = days[last - rows..last]
+            .iter()
+            .map(|day| (day.as_str(), Some(7.0), Some(1.0), Some(0.0)))
+            .collect();
+        world.api.only(WEATHER, Reply::json(Weather(&rows).body()));
+        run(&world, &sink, &days[last - 1]).await.expect_code(0);
+    };
+    for last in 3..9 {
+        answer(last, 2).await;
+    }
+    assert_eq!(story(&sink), [""; 0]);
+    let key = "check:weather_daily:as many rows as ever";
+    answer(12, 9).await;
+    assert_eq!(story(&sink), [format!("trigger volume_anomaly {key}")]);
+    let alert = alerts(&sink.requests()[0]).remove(0);
+    let reason =
+        "`weather_daily`: the fetch has 9 rows, 2 are usual (check `as many rows as ever`)";
+    assert_eq!(alert["reason"], reason);
+    answer(13, 2).await;
+    assert_eq!(story(&sink)[1..], [format!("resolve volume_anomaly {key}")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
