@@ -232,10 +232,10 @@ fn recovered(message: &Message, what: &str) -> String {
         AlertEvent::RunFailed
         | AlertEvent::Late
         | AlertEvent::Missing
-        | AlertEvent::GivenUp
         | AlertEvent::Quarantined => {
             format!("{what} is well again")
         }
+        AlertEvent::GivenUp => format!("{what} is settled: it was published, or left out"),
         AlertEvent::SchemaDrift => format!("{what}: the responses keep their shape"),
         AlertEvent::Rejects => format!("{what}: no rows are set aside any more"),
         AlertEvent::VolumeAnomaly => format!("{what}: the number of rows is usual again"),

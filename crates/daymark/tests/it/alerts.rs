@@ -212,7 +212,13 @@ async fn a_muted_source_is_told_of_when_the_mute_ends(kind: Kind) {
     let (world, sink) = told(kind, "").await;
     let muting = ["alerts", "mute", "--source", "weather", "--why", "the API moves"];
     let muted = daymark(&world, &sink, &muting).await;
-    assert_eq!(muted.stdout, "muted; `daymark alerts unmute 1` takes it back\n");
+    let until = "muted (1): weather, until it is taken back, by ";
+    assert!(muted.stdout.starts_with(until), "{}", muted.stdout);
+    assert!(
+        muted.stdout.ends_with("\n`daymark alerts unmute 1` takes it back\n"),
+        "{}",
+        muted.stdout
+    );
     world.api.only(WEATHER, gone());
     world.api.only(MARKET, gone());
     run(&world, &sink, "2026-03-02").await.expect_code(1);
