@@ -17,7 +17,7 @@ test: setup lint unit ## Set up what tests need, then run every test, the demo a
 	target/debug/daymark demo --exit
 	$(BROWSER_TESTS)
 
-setup: ## Install the Debian packages that tests need (PostgreSQL, Chromium), if they are missing
+setup: ## Install the Debian packages that tests need (PostgreSQL, Chromium; fetch promtool), if they are missing
 	scripts/setup.sh
 
 ui: crates/web/dist/manifest.json ## Build the charts (npm) into crates/web/dist

@@ -1,7 +1,38 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the tests need and that are not there yet. Names them first.
-# Needs root or sudo only when something is missing.
+# Needs root or sudo only when something is missing. Prometheus's promtool, which only one test wants, is
+# fetched without installing anything, and left out where it cannot be had.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Takes promtool alone out of Debian's package: the package would start a server.
+fetch_promtool() {
+  local tools=target/tools folder
+  if [ -n "${DAYMARK_TEST_PROMTOOL:-}" ] || [ -x /usr/bin/promtool ] || [ -x "$tools/promtool" ]; then
+    return
+  fi
+  if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-deb >/dev/null 2>&1; then
+    echo "setup: there is no promtool, and no apt to fetch it with: its test is ignored"
+    return
+  fi
+  mkdir -p "$tools"
+  folder=$(mktemp -d "$tools/fetched.XXXXXX")
+  # apt drops root for its own user, who writes into this folder; the lists may never have been fetched.
+  chmod 755 "$folder"
+  if { (cd "$folder" && apt-get download -qq prometheus) ||
+    { [ "$(id -u)" -eq 0 ] && apt-get update -qq && (cd "$folder" && apt-get download -qq prometheus); }; } \
+    >"$folder/log" 2>&1 &&
+    dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$folder" ./usr/bin/promtool; then
+    mv "$folder/usr/bin/promtool" "$tools/promtool"
+    # Where it is, is looked up when the tests are built.
+    touch crates/daymark/build.rs
+    echo "setup: promtool is in $tools"
+  else
+    echo "setup: promtool could not be fetched (Debian's package prometheus): its test is ignored"
+  fi
+  rm -rf "$folder"
+}
+fetch_promtool
 
 missing=()
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)

@@ -23,6 +23,8 @@ pub enum AlertEvent {
     Late,
     /// A day's time went by without an attempt.
     Missing,
+    /// A day that failed is not tried any more: it waits for a person.
+    GivenUp,
     /// A check holds a day back.
     Quarantined,
     /// The responses of a source changed their shape.
@@ -39,10 +41,11 @@ pub enum AlertEvent {
 
 impl AlertEvent {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RunFailed,
         Self::Late,
         Self::Missing,
+        Self::GivenUp,
         Self::Quarantined,
         Self::SchemaDrift,
         Self::Rejects,
@@ -57,6 +60,7 @@ impl AlertEvent {
             Self::RunFailed => "run_failed",
             Self::Late => "late",
             Self::Missing => "missing",
+            Self::GivenUp => "given_up",
             Self::Quarantined => "quarantined",
             Self::SchemaDrift => "schema_drift",
             Self::Rejects => "rejects",

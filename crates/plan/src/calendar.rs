@@ -9,8 +9,8 @@
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
 use exchange_hours::{Exchange, ExchangeCalendar, SessionKind};
-use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::schedule::Calendar;
 
@@ -69,6 +69,20 @@ impl Calendar {
             "the calendar `{self}` does not know the days {until}: holidays are not known there, and every \
              day of an ordinary week counts"
         ))
+    }
+
+    /// Whether the session of this date is a short one, such as NYSE's on the Friday after Thanksgiving: shorter by
+    /// half an hour or more than those of the same weekday in the weeks around it.
+    pub fn is_half_day(&self, date: Date) -> bool {
+        let long = |date: Date| self.session(date).map(|(open, close)| close.duration_since(open));
+        let Some(this) = long(date) else { return false };
+        let weeks = (-4_i64..=4).filter(|weeks| *weeks != 0);
+        let around = weeks.map(|weeks| date.saturating_add(jiff::Span::new().weeks(weeks)));
+        let mut lengths: Vec<SignedDuration> = around.filter_map(long).collect();
+        lengths.sort_unstable();
+        // The one in the middle: a holiday week has several short ones.
+        let usual = lengths.get(lengths.len() / 2);
+        usual.is_some_and(|usual| this + SignedDuration::from_mins(30) <= *usual)
     }
 
     /// When the regular session of this date is over; 13:00 instead of 16:00 on a half day of NYSE.
@@ -257,6 +271,22 @@ mod tests {
             assert_eq!(nyse().session_close(day).is_some(), open, "{day}");
         }
         assert_eq!(close(date(2040, 12, 25)), "2040-12-25 16:00");
+    }
+
+    #[test]
+    fn half_days_are_shorter_than_those_around_them() {
+        let of = |calendar: &Calendar, year: i16| -> Vec<String> {
+            let days = date(year, 1, 1).series(1.day()).take_while(move |day| day.year() == year);
+            days.filter(|day| calendar.is_half_day(*day)).map(|day| day.to_string()).collect()
+        };
+        // As the exchange publishes them.
+        assert_eq!(of(&nyse(), 2025), ["2025-07-03", "2025-11-28", "2025-12-24"]);
+        assert_eq!(of(&nyse(), 2026), ["2026-11-27", "2026-12-24"]);
+        assert!(of(&Calendar::Weekdays, 2026).is_empty());
+        let own = listed("base = \"nyse\"\nclosed = [2026-12-24]\n");
+        assert_eq!(of(&own, 2026), ["2026-11-27"]);
+        // Round the clock no day is short, whatever the clocks do.
+        assert!(of(&Calendar::parse("binance_futures").unwrap(), 2026).is_empty());
     }
 
     #[test]

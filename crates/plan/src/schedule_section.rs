@@ -156,7 +156,8 @@ fn age(table: &mut Section<'_>, key: &str, problems: &mut Vec<Problem>) -> Optio
     length
 }
 
-fn read_age(word: &str) -> Option<SignedDuration> {
+/// A length of time of the form `90m`, `36h`, `7d`, up to ten years.
+pub(crate) fn read_age(word: &str) -> Option<SignedDuration> {
     let count = word.strip_suffix(['m', 'h', 'd'])?;
     let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = match word.as_bytes().last()? {

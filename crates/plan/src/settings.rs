@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
 use crate::alerts::{self, Channel, Heartbeat};
@@ -16,6 +17,7 @@ use crate::folder::Environment;
 use crate::problem::Problem;
 use crate::raw;
 use crate::schedule::Schedule;
+use crate::schedule_section::read_age;
 use crate::section::{Section, Text};
 use crate::source::{Rate, read_calls};
 
@@ -149,6 +151,9 @@ pub struct Dashboard {
 /// over within 30 seconds.
 const LEASE_SECONDS: std::ops::RangeInclusive<u32> = 2..=20;
 
+/// Logs are kept at least so long: alerts and the pages of the last weeks lean on them.
+const SHORTEST_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
+
 /// What `daymark.toml` says.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -169,6 +174,9 @@ pub struct Settings {
     /// After how long without a sign of life of the leading `daymark up` another takes over; default 15
     /// seconds.
     pub lease: Duration,
+    /// For how long requests and logs of runs, and resolved alerts, are kept in the ledger; none is for ever.
+    /// Default 400 days.
+    pub keep_logs: Option<SignedDuration>,
     /// How fast hosts may be asked, whatever the source: `[hosts."api.example.com"]`.
     pub hosts: BTreeMap<String, Rate>,
     /// Who is told when something is wrong.
@@ -208,6 +216,7 @@ pub(crate) fn read(
     let database = read_database(root, &mut section, environment, problems);
     let dashboard = read_dashboard(&mut section, name.as_deref(), environment, problems);
     let lease = read_lease(&mut section, environment, problems);
+    let keep_logs = read_keep_logs(&mut section, environment, problems);
     let hosts = read_hosts(&mut section, problems);
     let alerts = alerts::read(&mut section, root, problems);
     let heartbeat = alerts::read_heartbeat(&mut section, problems);
@@ -225,6 +234,7 @@ pub(crate) fn read(
         schema,
         dashboard,
         lease,
+        keep_logs,
         hosts,
         alerts,
         heartbeat,
@@ -271,6 +281,32 @@ fn read_lease(
         seconds
     });
     Duration::from_secs(u64::from(of_environment.or(in_file).unwrap_or(15)))
+}
+
+/// `[ledger] keep_logs`.
+fn read_keep_logs(
+    section: &mut Section<'_>,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<SignedDuration> {
+    let default = SignedDuration::from_hours(24 * 400);
+    let mut table = section.optional_table("ledger", problems);
+    let variable = "DAYMARK_LEDGER_KEEP_LOGS";
+    let found = setting(table.as_mut(), "keep_logs", variable, environment, problems);
+    if let Some(table) = table {
+        table.finish(problems);
+    }
+    let Some((word, at)) = found else { return Some(default) };
+    if word == "forever" {
+        return None;
+    }
+    let length = read_age(&word).filter(|length| *length >= SHORTEST_KEPT);
+    if length.is_none() {
+        let message = format!("`ledger.keep_logs` is `{word}`");
+        let hint = "accepted: `forever`, or from 30 days to ten years, such as `90d` or `400d`";
+        problems.push(Problem { message, ..at }.hint(hint));
+    }
+    length
 }
 
 fn read_hosts(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Rate> {

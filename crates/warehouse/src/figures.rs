@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::error::WarehouseError;
 use crate::lease::{self, Leader};
 use crate::reader::Reader;
-use crate::{days, fires};
+use crate::{days, fires, retries};
 
 /// The days whose states are counted: so many, up to today.
 pub const DAYS: u32 = 30;
@@ -56,6 +56,8 @@ pub struct Figures {
     pub leader: Option<LeaderFigures>,
     /// Fires that are due or being run.
     pub fires_open: u64,
+    /// Days that were given up and wait for a person, by source.
+    pub days_given_up: Counts<1>,
     /// Pauses that hold.
     pub pauses: u64,
     /// Marts that PostgreSQL refused.
@@ -188,6 +190,10 @@ impl Reader {
         let ended = runs(&transaction, &mut figures).await?;
         publishes(&transaction, &mut figures).await?;
         schedule(&transaction, &mut figures).await?;
+        figures.days_given_up.clear();
+        for row in &retries::count_given_up(&transaction).await? {
+            add(&mut figures.days_given_up, row);
+        }
         figures.alerts = alerts(&transaction).await?;
         let count = "select count(*) from daymark.mart where refused is not null";
         figures.marts_refused =

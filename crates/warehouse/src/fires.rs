@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
+use crate::alerts;
 use crate::error::WarehouseError;
 use crate::lease::Fence;
 use crate::ledger::{self, Skip, SkipKind};
@@ -108,6 +109,19 @@ pub struct Skipped {
     pub day: Option<(Date, SkipKind)>,
 }
 
+/// A day that is not tried any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The source.
+    pub source_id: String,
+    /// The day.
+    pub data_date: Date,
+    /// Why.
+    pub because: String,
+    /// Whether people are told: not of a source that they took out of the folder.
+    pub is_told: bool,
+}
+
 /// What a leader decided, to be written at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decisions {
@@ -121,8 +135,8 @@ pub struct Decisions {
     pub dropped: Vec<(i64, String)>,
     /// Days whose try was given up, each with when it may be claimed again.
     pub days_again: Vec<(String, Date, Timestamp)>,
-    /// Days that are not tried any more, each with why.
-    pub days_dead: Vec<(String, Date, String)>,
+    /// Days that are not tried any more.
+    pub days_dead: Vec<GivenUp>,
 }
 
 impl Decisions {
@@ -266,9 +280,12 @@ pub async fn record(
     for (source_id, data_date, not_before) in &decisions.days_again {
         retries::again(&transaction, (source_id, *data_date), *not_before).await?;
     }
-    for (source_id, data_date, because) in &decisions.days_dead {
+    for GivenUp { source_id, data_date, because, .. } in &decisions.days_dead {
         retries::give_up(&transaction, (source_id, *data_date), because, now).await?;
     }
+    let told = decisions.days_dead.iter().filter(|day| day.is_told);
+    let told: Vec<(&str, Date)> = told.map(|day| (day.source_id.as_str(), day.data_date)).collect();
+    Box::pin(alerts::days_given_up(&transaction, &told, now)).await?;
     transaction.commit().await.map_err(&doing)
 }
 

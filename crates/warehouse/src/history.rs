@@ -55,6 +55,8 @@ pub struct Run {
     pub heartbeat_at: Option<Timestamp>,
     /// By which version of the program.
     pub program_version: String,
+    /// When its requests and its log were removed, because they were old; none: they are kept.
+    pub logs_removed_at: Option<Timestamp>,
 }
 
 /// One stage of a run for one source and entity.
@@ -153,7 +155,7 @@ const RUN: &str = "
            coalesce(parts.skipped, 0),
            (select count(*) from daymark.attempt where attempt.run_id = run.run_id),
            (select max(publish_id) from daymark.publish where publish.run_id = run.run_id),
-           run.holder, run.heartbeat_at, run.program_version
+           run.holder, run.heartbeat_at, run.program_version, run.logs_removed_at
     from daymark.run left join lateral (
         select count(*) filter (where outcome = 'published') as published,
                count(*) filter (where outcome in ('failed', 'refused', 'interrupted')) as failed,
@@ -184,6 +186,7 @@ fn run(row: &Row) -> Run {
         holder: row.get(13),
         heartbeat_at: row.get(14),
         program_version: row.get(15),
+        logs_removed_at: row.get(16),
     }
 }
 

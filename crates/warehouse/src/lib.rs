@@ -28,6 +28,7 @@ pub mod publish;
 mod reader;
 mod refresh;
 mod result;
+pub mod retention;
 pub mod retries;
 mod scratch;
 mod session;

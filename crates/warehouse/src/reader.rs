@@ -22,6 +22,7 @@ use crate::fires::{self, Pause};
 use crate::lease::{self, Leader};
 use crate::older::{self, OlderDays};
 use crate::result::{ColumnKind, ResultColumn, ResultTable};
+use crate::retries::{self, FailedDay};
 use crate::session::Warehouse;
 use crate::sql::literal;
 
@@ -448,6 +449,14 @@ impl Reader {
         let mut pauses = fires::pauses(&mut session).await?;
         pauses.retain(|pause| pause.is_open(now));
         Ok(SchedulerState { leader, pauses })
+    }
+
+    /// The days that failed and are not tried any more: they wait for a person.
+    pub async fn days_given_up(&self) -> Result<Vec<FailedDay>, WarehouseError> {
+        let mut session = self.warehouse.session("reading the days that failed").await?;
+        let mut days = retries::failed_days(&mut session).await?;
+        days.retain(|day| day.state == "dead");
+        Ok(days)
     }
 
     /// The marts PostgreSQL refused, each with what it said.

@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
 
+use crate::alerts;
 use crate::error::WarehouseError;
 use crate::fires::Claim;
 use crate::ledger::{self, Skip, SkipKind};
@@ -274,6 +275,22 @@ pub(crate) async fn follow(
     Ok(())
 }
 
+/// How many days were given up and wait for a person, by source.
+pub(crate) async fn count_given_up(
+    client: &impl GenericClient,
+) -> Result<Vec<Row>, WarehouseError> {
+    client
+        .query(
+            &format!(
+                "select source_id, count(*) from daymark.retry
+                 where state = 'dead' and {FAILED_STILL} group by 1"
+            ),
+            &[],
+        )
+        .await
+        .map_err(WarehouseError::statement("counting the days that were given up"))
+}
+
 /// The days whose scheduled run failed and that are not published: those that were given up first.
 pub async fn failed_days(session: &mut Session) -> Result<Vec<FailedDay>, WarehouseError> {
     let rows = session
@@ -359,6 +376,7 @@ pub async fn discard(
         let kind = SkipKind::Discarded;
         let skip = Skip { source_id, data_date, entity: None, kind, by_whom, reason };
         ledger::skip_day(&transaction, &skip, now).await?;
+        Box::pin(alerts::day_left_out(&transaction, source_id, data_date, now)).await?;
     }
     transaction.commit().await.map_err(&doing)?;
     Ok(gone == 1)

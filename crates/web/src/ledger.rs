@@ -58,6 +58,8 @@ struct LedgerView {
     rows: Vec<SourceRow>,
     legend: Vec<LegendItem>,
     concerns: Vec<Concern>,
+    /// How many days are not tried any more, of the whole ledger.
+    given_up: Option<Vec<Piece>>,
     /// Marts that PostgreSQL refused, with what it said.
     refused_marts: Vec<Vec<Piece>>,
     /// What `warn` checks found, newest day first.
@@ -158,6 +160,15 @@ async fn show(dashboard: &Dashboard, pairs: &[(String, String)]) -> Result<Respo
     view.warnings = warnings.iter().rev().map(|warning| pieces(&warned(warning))).collect();
     let drift = dashboard.reader.drift_seen(range.from, range.to).await?;
     view.drift = drift.iter().rev().take(DRIFT_SHOWN).map(|s| pieces(&s.to_string())).collect();
+    view.given_up = match dashboard.reader.days_given_up().await?.len() {
+        0 => None,
+        1 => Some(pieces("One day is given up, and waits for a person: `daymark dlq list`.")),
+        many => {
+            let text =
+                format!("{many} days are given up, and wait for a person: `daymark dlq list`.");
+            Some(pieces(&text))
+        }
+    };
     let gaps = dashboard.plan.calendar_gaps(range.from, range.to);
     view.unknown = gaps.iter().map(|gap| pieces(gap)).collect();
     let runs = dashboard.reader.runs(RunFilter { failed: false, last: RUNS }).await?;
@@ -224,6 +235,7 @@ fn view(
         rows: sources.iter().map(|source| row(source, &dates, zone)).collect(),
         legend: legend(sources),
         concerns: concerns(sources, zone),
+        given_up: None,
         refused_marts: Vec::new(),
         warnings: Vec::new(),
         drift: Vec::new(),

@@ -209,6 +209,7 @@ fn summary(message: &Message) -> String {
         AlertEvent::RunFailed => format!("{what} failed"),
         AlertEvent::Late => format!("{what} is late"),
         AlertEvent::Missing => format!("{what} is missing"),
+        AlertEvent::GivenUp => format!("{what} is given up: it is not tried any more"),
         AlertEvent::Quarantined => format!("{what} is quarantined"),
         AlertEvent::SchemaDrift => format!("{what}: the responses changed their shape"),
         AlertEvent::Rejects if rows == 1 => format!("{what}: 1 row was set aside"),
@@ -234,6 +235,7 @@ fn recovered(message: &Message, what: &str) -> String {
         | AlertEvent::Quarantined => {
             format!("{what} is well again")
         }
+        AlertEvent::GivenUp => format!("{what} is settled: it was published, or left out"),
         AlertEvent::SchemaDrift => format!("{what}: the responses keep their shape"),
         AlertEvent::Rejects => format!("{what}: no rows are set aside any more"),
         AlertEvent::VolumeAnomaly => format!("{what}: the number of rows is usual again"),
@@ -255,6 +257,11 @@ fn todo(message: &Message, source: Option<&Source>) -> String {
             // Its API answers as of now only.
             _ => format!("daymark run --source {id}"),
         },
+        // One that can still be asked for the day; of the others a person has to decide.
+        AlertEvent::GivenUp if source.is_some_and(Source::answers_for_any_date) => {
+            format!("daymark dlq retry {date} --source {id}")
+        }
+        AlertEvent::GivenUp => format!("daymark dlq show {date} --source {id}"),
         AlertEvent::Quarantined => format!("daymark quarantine show {date} --source {id}"),
         AlertEvent::SchemaDrift => format!("daymark drift --source {id}"),
         AlertEvent::Rejects => format!("daymark rejects show --source {id} --since {date}"),

@@ -6,6 +6,7 @@
 //! `daymark status`. Deliberately absent: what is wrong, and who is to be told of it.
 
 mod courier;
+mod doctor;
 mod email;
 mod heartbeat;
 mod log;
@@ -25,6 +26,7 @@ use crate::failure::Failure;
 use crate::run::{RunReport, Runner};
 
 pub(crate) use courier::{Courier, test};
+pub(crate) use doctor::channels;
 pub(crate) use heartbeat::Beat;
 pub(crate) use watch::{Bell, bell, keep_watch};
 
@@ -82,8 +84,9 @@ pub(crate) async fn before_run(plan: &Plan) {
     heartbeat::ping(plan, Beat::Started).await;
 }
 
-/// What follows the release of a day: whoever was told that it is held back is told that it is not any more.
-pub(crate) async fn after_release(plan: &Plan, runner: &Runner) {
+/// What follows a person's word on days (released, left out, filled): whoever was told what is wrong with them is
+/// told that it is not any more.
+pub(crate) async fn after_word(plan: &Plan, runner: &Runner) {
     if let Err(error) = deliver(plan, runner, &Clock::System).await {
         tracing::warn!("alerts wait for the next run or `daymark up`: {}", one_line(&error));
     }

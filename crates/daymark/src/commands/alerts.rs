@@ -146,7 +146,7 @@ async fn mute(arguments: &AlertsMute) -> Result<ExitCode, Failure> {
         to: arguments.to,
         until,
         why: arguments.why.trim(),
-        by: &by,
+        by: &by.clone(),
     };
     let warehouse = Warehouse::open(&plan).await?;
     let done = async {
@@ -159,7 +159,11 @@ async fn mute(arguments: &AlertsMute) -> Result<ExitCode, Failure> {
     if arguments.json {
         output::json(&json!({ "id": id }))?;
     } else {
-        output::to_stdout(&format!("muted; `daymark alerts unmute {id}` takes it back\n"))?;
+        let NewMute { from, to, until, .. } = new;
+        let (source, why) = (source.map(str::to_owned), new.why.to_owned());
+        let mute = Mute { id, source, from, to, until, why, by, at: now };
+        let said = muted(&plan, &mute);
+        output::to_stdout(&format!("{said}`daymark alerts unmute {id}` takes it back\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

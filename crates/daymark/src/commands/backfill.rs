@@ -18,6 +18,7 @@ use jiff::civil::Date;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts;
 use crate::backfill::{Choice, Known, Mode, Outcome, Work, bring_in, choose, of_raw};
 use crate::cli::Backfill;
 use crate::commands;
@@ -55,6 +56,9 @@ pub(crate) async fn backfill(arguments: &Backfill) -> Result<ExitCode, Failure> 
     let runner = Runner::new(Arc::clone(&plan), clock.clone());
     let desk = Desk { plan: &plan, sources, arguments, runner: &runner, clock };
     let done = if arguments.from_raw { desk.take_from_raw().await } else { desk.ask_apis().await };
+    if !arguments.dry_run {
+        alerts::after_word(&plan, &runner).await;
+    }
     runner.close().await;
     done
 }

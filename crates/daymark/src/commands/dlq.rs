@@ -13,6 +13,7 @@ use daymark_warehouse::retries::{self, FailedDay, Tried};
 use jiff::civil::Date;
 use serde_json::json;
 
+use crate::alerts::{self, Ran};
 use crate::cli::{DlqCommand, DlqDay, DlqDiscard, DlqList, DlqRetry};
 use crate::commands;
 use crate::failure::Failure;
@@ -191,7 +192,10 @@ async fn retry(
         }
         let (kind, scheduled_at, claim, pace) = (RunKind::Retry, None, None, None);
         let order = Order { kind, scheduled_at, days, reach, claim, pace };
-        reports.push(runner.execute(&order, &|event| progress.show(&event)).await?);
+        alerts::before_run(plan).await;
+        let done = runner.execute(&order, &|event| progress.show(&event)).await;
+        alerts::after_run(plan, runner, &Clock::System, &Ran::of(&done)).await;
+        reports.push(done?);
     }
     progress.finish();
     let failed = reports.iter().flat_map(|it| &it.sources).any(|day| day.state.is_wrong());
@@ -229,6 +233,7 @@ async fn discard(
     if !gone {
         return Err(being_tried(&day));
     }
+    alerts::after_word(plan, runner).await;
     if arguments.day.json {
         output::json(&json!({ "source": day.source, "date": day.date, "reason": reason }))?;
     } else {

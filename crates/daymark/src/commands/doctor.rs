@@ -2,7 +2,7 @@
 //!
 //! In: a folder, whole or broken. Out: a line per thing looked at, OK, WARN or FAIL; exit code 1 when one
 //! is FAIL. Deliberately absent: mending anything, and what the crates know to ask of their own
-//! ([`daymark_ingest::doctor`], [`daymark_warehouse::doctor`], [`crate::machine`]).
+//! ([`daymark_ingest::doctor`], [`daymark_warehouse::doctor`], [`crate::alerts`], [`crate::machine`]).
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use daymark_plan::{
 };
 use serde_json::json;
 
+use crate::alerts;
 use crate::cli::Doctor;
 use crate::failure::Failure;
 use crate::machine;
@@ -53,6 +54,7 @@ async fn look(arguments: &Doctor) -> Vec<Finding> {
     };
     findings.extend(daymark_ingest::doctor::store(&settings.raw, &clock).await);
     findings.extend(daymark_warehouse::doctor::database(&settings, &name).await);
+    findings.extend(alerts::channels(&settings, &environment, arguments.offline).await);
     if let RawUrl::File(folder) = &settings.raw {
         findings.extend(machine::space("raw store", folder));
     }

@@ -126,7 +126,7 @@ async fn release(
     let report = runner.execute(&order, &|event| progress.show(&event)).await;
     progress.finish();
     let report = report?;
-    alerts::after_release(plan, runner).await;
+    alerts::after_word(plan, runner).await;
     if arguments.json {
         output::json(&report)?;
     } else {

@@ -161,6 +161,12 @@ fn text(plan: &Plan, detail: &RunDetail) -> String {
         text.push_str("\nrequests\n");
         text.push_str(&output::indented(&requests(&detail.requests, zone)));
     }
+    if let Some(at) = run.logs_removed_at {
+        let at = output::local(at, zone);
+        text.push_str(&format!(
+            "\nits requests and log were removed {at}, as `ledger.keep_logs` says\n"
+        ));
+    }
     if !detail.log.is_empty() {
         text.push_str("\nlog\n");
         for line in &detail.log {

@@ -46,8 +46,8 @@ fn about_day(
     let zone = &plan.settings.zone;
     let of = |at| data_date(source.data_date, &source.calendar, zone, at);
     let date = of(fire);
-    if !source.calendar.has_data_on(date) {
-        return Some(format!("{date} is no day of the calendar `{}`", source.calendar));
+    if let Some(why) = source.without_data(date) {
+        return Some(format!("{why}: nothing is asked"));
     }
     if !source.calendar.covers(date) {
         return Some(format!(
@@ -57,6 +57,14 @@ fn about_day(
     }
     let day = zone.to_datetime(fire).date();
     let again = before.is_some_and(|before| of(before) == date);
+    let short = source.calendar.is_half_day(date);
+    if let (true, false, Some(close)) = (short, again, source.calendar.session_close(date)) {
+        let close = close.to_zoned(plan.schedule_of(source).zone.clone()).strftime("%H:%M %Z");
+        return Some(format!(
+            "for {date}, a half day of `{}`: it closes at {close}",
+            source.calendar
+        ));
+    }
     match (source.data_date, again) {
         (DataDateRule::PreviousSession, true) => {
             Some(format!("for {date} again: no session has closed since the fire before"))

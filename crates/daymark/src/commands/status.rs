@@ -5,8 +5,9 @@
 
 use std::process::ExitCode;
 
-use daymark_plan::{Clock, Plan};
+use daymark_plan::{Clock, Plan, Source};
 use daymark_warehouse::alerts::Overview;
+use daymark_warehouse::retries::FailedDay;
 use daymark_warehouse::{
     DayState, DriftSeen, LastPublish, OlderDays, Reader, SchedulerState, SourceDays, Warehouse,
     Warning,
@@ -36,13 +37,14 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
         let older = reader.older_days(&plan).await?;
         let scheduler = reader.scheduler().await?;
         let alerts = commands::alerts::overview(&warehouse).await?;
-        let said = (refused_marts, warnings, drift, older, scheduler, alerts);
+        let given_up = reader.days_given_up().await?;
+        let said = (refused_marts, warnings, drift, older, scheduler, alerts, given_up);
         Ok::<_, Failure>((days, reader.last_publish().await?, said))
     };
     let read = read.await;
     warehouse.close().await;
     let (sources, last_publish, said) = read?;
-    let (refused_marts, warnings, drift, older, scheduler, alerts) = said;
+    let (refused_marts, warnings, drift, older, scheduler, alerts, given_up) = said;
     let next = plan.next_fire(now);
     let unknown = plan.calendar_gaps(from, to);
     if arguments.json {
@@ -59,6 +61,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "scheduler": scheduler.leader,
             "pauses": scheduler.pauses,
             "alerts": alerts,
+            "given_up": given_up,
         }))?;
     } else {
         let told = Told {
@@ -69,6 +72,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             older: &older,
             scheduler: &scheduler,
             alerts: &alerts,
+            given_up: &given_up,
         };
         output::to_stdout(&text(&plan, &sources, &told, last_publish, next, now))?;
     }
@@ -84,6 +88,7 @@ struct Told<'t> {
     older: &'t [OlderDays],
     scheduler: &'t SchedulerState,
     alerts: &'t Overview,
+    given_up: &'t [FailedDay],
 }
 
 /// How many changes of shape are told; `daymark drift` has them all.
@@ -154,6 +159,7 @@ fn text(
     for reason in told.refused_marts {
         text.push_str(&format!("mart failed: {reason}\n"));
     }
+    text.push_str(&of_given_up(plan, told.given_up));
     for channel in &told.alerts.undelivered {
         text.push_str(&commands::alerts::waiting(plan, channel));
     }
@@ -185,6 +191,30 @@ fn text(
         ));
     }
     text
+}
+
+/// The days that were given up, and what to type.
+fn of_given_up(plan: &Plan, days: &[FailedDay]) -> String {
+    let Some(first) = days.first() else { return String::new() };
+    let can_be_asked = |day: &FailedDay| {
+        let source = plan.sources.iter().find(|source| source.id.as_str() == day.source);
+        source.is_some_and(Source::answers_for_any_date)
+    };
+    let (count, what) = match days.len() {
+        1 => (format!("{} {} is", first.source, first.date), "it"),
+        many => (format!("{} are", output::counted(many as u64, "day")), "them"),
+    };
+    let retry = match days {
+        [_] if can_be_asked(first) => {
+            format!("`daymark dlq retry {} --source {}` tries it again", first.date, first.source)
+        }
+        [_, ..] if days.iter().all(can_be_asked) => {
+            "`daymark dlq retry --all` tries them again".to_owned()
+        }
+        // The API of some answers as of now only.
+        _ => "`daymark dlq retry` tries one again, `daymark dlq discard` leaves it out".to_owned(),
+    };
+    format!("{count} given up: `daymark dlq list` shows {what}, {retry}\n")
 }
 
 /// Who keeps the schedule, and what is paused, on a line each.

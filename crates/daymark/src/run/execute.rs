@@ -324,7 +324,8 @@ impl Runner {
         landed
     }
 
-    /// One source's day: all its entities, but those a schedule finds published already.
+    /// One source's day: all its entities, but those a schedule finds published already, and none on a day that
+    /// the source has no data of.
     async fn ingest_day(
         &self,
         run_id: Uuid,
@@ -343,6 +344,8 @@ impl Runner {
         if order.pace.is_some() && ledger_open {
             self.begin(run_id, source, data_date).await;
         }
+        let fires = matches!(order.kind, RunKind::Scheduled | RunKind::CatchUp);
+        let no_data = source.without_data(data_date).filter(|_| fires);
         let published = if leaves_published && ledger_open {
             self.published(source_id, data_date).await
         } else {
@@ -361,7 +364,12 @@ impl Runner {
             source.entity_ids().into_iter().partition(|entity| is_published(entity.as_ref()));
         let mut all: Vec<Landed> =
             already.into_iter().map(|entity| landed(entity, Fetched::PublishedAlready)).collect();
-        if wanted.is_empty() {
+        if let Some(why) = &no_data {
+            all.extend(
+                wanted.iter().cloned().map(|entity| landed(entity, Fetched::NoData(why.clone()))),
+            );
+        }
+        if wanted.is_empty() || no_data.is_some() {
             self.record(run_id, order, &mut all, ledger_open).await;
             return all;
         }

@@ -37,6 +37,8 @@ pub(super) enum Fetched {
     Failed(Arc<IngestError>),
     /// The schedule came to a day that is published already.
     PublishedAlready,
+    /// The schedule came to a day that the source has no data of, and why.
+    NoData(String),
 }
 
 /// Why a fire of the schedule leaves a day alone.
@@ -62,6 +64,7 @@ impl Landed {
             Fetched::PublishedAlready => {
                 (IngestOutcome::Skipped, PUBLISHED_ALREADY.to_owned(), None)
             }
+            Fetched::NoData(why) => (IngestOutcome::Skipped, why.clone(), None),
         };
         Ingested {
             key: self.key(),
@@ -77,7 +80,7 @@ impl Landed {
     pub(super) fn manifest_key(&self) -> Option<String> {
         match &self.fetched {
             Fetched::Stored(stored) => Some(stored.key.clone()),
-            Fetched::Failed(_) | Fetched::PublishedAlready => None,
+            Fetched::Failed(_) | Fetched::PublishedAlready | Fetched::NoData(_) => None,
         }
     }
 
@@ -102,6 +105,7 @@ impl Landed {
         let mut part = Part::new(self.source_id.clone(), self.data_date, self.entity.clone());
         match &self.fetched {
             Fetched::PublishedAlready => part.skipped(PUBLISHED_ALREADY),
+            Fetched::NoData(why) => part.skipped(why),
             Fetched::Failed(error) => part.failed(with_hint(error)),
             Fetched::Stored(stored) => {
                 part.fetched(&stored.key, &stored.manifest);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use daymark_plan::{Missed, Overlap, Plan, Schedule, Source, SourceId, data_date};
-use daymark_warehouse::fires::{Board, Decision, Decisions, OpenFire, Pause, Skipped};
+use daymark_warehouse::fires::{Board, Decision, Decisions, GivenUp, OpenFire, Pause, Skipped};
 use daymark_warehouse::ledger::SkipKind;
 use daymark_warehouse::retries::OpenRetry;
 use jiff::civil::Date;
@@ -71,7 +71,9 @@ pub(crate) fn decide(plan: &Plan, board: &Board, now: Timestamp) -> Decisions {
     start_together(&mut decisions.fires);
     for retry in board.retries.iter().filter(|retry| retry.claimed.is_none()) {
         if let Next::Never(because) = next_try(plan, retry, now) {
-            decisions.days_dead.push((retry.source_id.clone(), retry.data_date, because));
+            let (source_id, data_date) = (retry.source_id.clone(), retry.data_date);
+            let is_told = plan.sources.iter().any(|source| source.id.as_str() == source_id);
+            decisions.days_dead.push(GivenUp { source_id, data_date, because, is_told });
         }
     }
     decisions

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daymark_ingest::Reach;
-use daymark_plan::{Clock, Plan, SourceId};
+use daymark_plan::{Clock, Plan, SourceId, one_line};
 use daymark_warehouse::fires::{self, Board, Claim};
 use daymark_warehouse::lease::{Candidate, Fence, Leader, Standing};
 use daymark_warehouse::ledger::RunKind;
+use daymark_warehouse::retention::{self, Tidied};
 use daymark_warehouse::retries;
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
 use jiff::civil::Date;
@@ -28,6 +29,8 @@ use crate::run::{Order, Progress, RunReport, Runner};
 const FIRST_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 /// The longest of these waits.
 const LAST_AGAIN: SignedDuration = SignedDuration::from_mins(30);
+/// How long after old logs could not be removed that is tried again.
+const TIDIED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// The most runs at once: each holds a session of the database while it publishes.
 const MOST_RUNS: usize = 4;
 
@@ -42,6 +45,8 @@ pub(crate) struct Scheduler {
     /// The runs of this process that have not ended.
     running: BTreeSet<Uuid>,
     next_fire: Option<Timestamp>,
+    /// When it is looked next for what is too old to be kept.
+    next_tidying: Timestamp,
 }
 
 /// What this process is at the moment.
@@ -102,7 +107,8 @@ impl Scheduler {
     /// A process that is ready to lead. Nothing is opened yet.
     pub(crate) fn new(plan: Arc<Plan>, runner: Arc<Runner>, clock: Clock) -> Self {
         let (role, running) = (Role::Unknown, BTreeSet::new());
-        Self { plan, runner, clock, candidate: None, role, running, next_fire: None }
+        let next_tidying = Timestamp::MIN;
+        Self { plan, runner, clock, candidate: None, role, running, next_fire: None, next_tidying }
     }
 
     /// How often a process shows that it lives: twice may fail.
@@ -197,7 +203,38 @@ impl Scheduler {
         }
         self.next_fire = decide::next_fire(&self.plan, &board, now);
         let next = decide::next_look(&self.plan, &board, now);
+        if !stops && started.is_empty() {
+            self.tidy(session, fence, now).await?;
+        }
         Ok(Step { turn: None, started, next })
+    }
+
+    /// Removes a little of what is too old to be kept, when there is nothing else to do. The schedule does not
+    /// wait for it, nor ends by it.
+    async fn tidy(
+        &mut self,
+        session: &mut Session,
+        fence: &Fence,
+        now: Timestamp,
+    ) -> Result<(), WarehouseError> {
+        let Some(keep) = self.plan.settings.keep_logs.filter(|_| self.next_tidying <= now) else {
+            return Ok(());
+        };
+        let later = |wait| now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        self.next_tidying = match retention::tidy(session, fence, keep, now).await {
+            Ok(Tidied::NotDue(next)) => next,
+            Ok(Tidied::Some { runs, alerts }) => {
+                tracing::debug!(runs, alerts, "old logs and alerts were removed");
+                now
+            }
+            Ok(Tidied::Done) => later(retention::EVERY),
+            Err(WarehouseError::LeaseLost) => return Err(WarehouseError::LeaseLost),
+            Err(error) => {
+                tracing::warn!("old logs stay for now: {}", one_line(&error));
+                later(TIDIED_AGAIN)
+            }
+        };
+        Ok(())
     }
 
     /// The fires whose run is no more, each with when it may be tried again: at once where the process that ran

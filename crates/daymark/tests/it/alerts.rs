@@ -9,12 +9,15 @@ use daymark_testkit::rest::{Gate, Reply, RestServer, SeenRequest};
 use daymark_testkit::smtp::{SmtpServer, Speaks};
 use serde_json::Value;
 
+use crate::lead::one_fire_behind;
+use crate::up::get;
 use crate::world::{
     Done, GOOD_WEATHER, MARKET, WEATHER, Weather, World, bars, closed_port, run_to_end,
 };
 
 on_both_databases! {
     a_failed_day_is_told_once_and_its_recovery_too;
+    a_day_that_is_given_up_is_told_until_a_person_decides;
     a_muted_source_is_told_of_when_the_mute_ends;
     what_a_webhook_refuses_twice_it_gets_once;
     what_was_committed_before_a_kill_is_told_by_the_next_process;
@@ -105,6 +108,76 @@ async fn a_failed_day_is_told_once_and_its_recovery_too(kind: Kind) {
     assert_eq!(story(&sink).len(), 2);
 }
 
+/// Days that the schedule gave up: told, counted, and in the status with what to type; over when they are published
+/// or discarded.
+async fn a_day_that_is_given_up_is_told_until_a_person_decides(kind: Kind) {
+    let world = World::answering(kind).await;
+    let sink = RestServer::start().await;
+    sink.on(HOOK, Reply::new(200, "thanks"));
+    let once = "[days]\nattempts = 1\n[request]\n";
+    world.edit("sources/weather.toml", "[request]\n", once);
+    world.edit("sources/sp500.toml", "[request]\n", once);
+    one_fire_behind(&world).await;
+    let channel = "[[alerts]]\nname = \"ops\"\ntype = \"webhook\"\nurl = \"${HOOK}\"\n";
+    world.write("daymark.toml", &format!("{}\n{channel}", world.read("daymark.toml")));
+    world.api.only(WEATHER, gone());
+    world.api.only(MARKET, gone());
+    let mut command = world.command(&["up", "--listen", "127.0.0.1:0"]);
+    let mut up = crate::world::Running::start(command.env("HOOK", sink.url(HOOK)));
+    let address = up.address().await;
+    // The ledger is read for them every ten seconds at most.
+    let given_up = |text: &str, source: &str| {
+        text.contains(&format!("daymark_retries_given_up{{source=\"{source}\"}} 1\n"))
+    };
+    loop {
+        let (_, _, text) = get(&format!("{address}/metrics")).await;
+        if given_up(&text, "weather") && given_up(&text, "sp500") {
+            break;
+        }
+    }
+    let (_, _, page) = get(&format!("{address}/ledger")).await;
+    assert!(page.contains("2 days are given up, and wait for a person"), "{page}");
+    up.stop().await;
+
+    let open = daymark(&world, &sink, &["alerts", "list", "--json"]).await.json();
+    let day = |source: &str| {
+        let all = open["open"].as_array().unwrap();
+        let found = all.iter().find(|alert| alert["source"] == source).unwrap();
+        assert_eq!(found["event"], "given_up", "{open}");
+        let reason =
+            "HTTP 404: gone; given up: it was tried 1 time, as often as `days.attempts` says";
+        assert_eq!(found["reason"].as_str().unwrap().replace("Not Found: ", ""), reason);
+        found["data_date"].as_str().unwrap().to_owned()
+    };
+    let (weather, market) = (day("weather"), day("sp500"));
+    let status = daymark(&world, &sink, &["status"]).await;
+    let told = "2 days are given up: `daymark dlq list` shows them, ";
+    assert!(status.stdout.contains(told), "{}", status.stdout);
+
+    // It fails once more: nothing new. Then it is published.
+    let retry = ["dlq", "retry", &weather, "--source", "weather"];
+    daymark(&world, &sink, &retry).await.expect_code(1);
+    world.api.only(WEATHER, Reply::json(GOOD_WEATHER.body()));
+    daymark(&world, &sink, &retry).await.expect_code(0);
+    let of = |key: String| -> Vec<String> {
+        let told = story(&sink).into_iter().filter(|told| told.ends_with(&key));
+        told.map(|told| told.trim_end_matches(&key).trim_end().to_owned()).collect()
+    };
+    let whole = ["trigger run_failed", "trigger given_up", "resolve given_up"];
+    assert_eq!(of(format!("day:weather:{weather}")), whole);
+    let of_market = || of(format!("day:sp500:{market}"));
+    assert_eq!(of_market(), whole[..2]);
+    let all: Vec<Value> = sink.requests().iter().flat_map(alerts).collect();
+    let market_told = all.iter().find(|it| it["source"] == "sp500" && it["event"] == "given_up");
+    assert_eq!(market_told.unwrap()["todo"], format!("daymark dlq show {market} --source sp500"));
+    // A day that nobody can ask about any more is left out.
+    let discard = ["dlq", "discard", &market, "--source", "sp500", "--why", "the API lost it"];
+    daymark(&world, &sink, &discard).await.expect_code(0);
+    assert_eq!(of_market(), whole);
+    let status = daymark(&world, &sink, &["status", "--json"]).await.json();
+    assert_eq!(status["given_up"], Value::Array(Vec::new()));
+}
+
 /// A document has the members that docs/alerts.md shows, in that order, of those types.
 fn documented(body: &str) {
     let text =
@@ -139,7 +212,13 @@ async fn a_muted_source_is_told_of_when_the_mute_ends(kind: Kind) {
     let (world, sink) = told(kind, "").await;
     let muting = ["alerts", "mute", "--source", "weather", "--why", "the API moves"];
     let muted = daymark(&world, &sink, &muting).await;
-    assert_eq!(muted.stdout, "muted; `daymark alerts unmute 1` takes it back\n");
+    let until = "muted (1): weather, until it is taken back, by ";
+    assert!(muted.stdout.starts_with(until), "{}", muted.stdout);
+    assert!(
+        muted.stdout.ends_with("\n`daymark alerts unmute 1` takes it back\n"),
+        "{}",
+        muted.stdout
+    );
     world.api.only(WEATHER, gone());
     world.api.only(MARKET, gone());
     run(&world, &sink, "2026-03-02").await.expect_code(1);
@@ -352,6 +431,40 @@ async fn checks_that_warn_and_rows_set_aside_close_by_themselves() {
     assert_eq!(story(&sink).len(), 3);
     run(&world, &sink, "2026-03-05").await.expect_code(0);
     assert_eq!(story(&sink)[3..], ["resolve rejects rejects:weather"]);
+}
+
+/// A fetch with another number of rows than usual is told as what it is, and the next usual one closes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unusual_number_of_rows_is_told() {
+    let (world, sink) = told(Kind::Native, "events = [\"volume_anomaly\", \"recovered\"]").await;
+    world.edit(
+        "models/weather_daily.sql",
+        "[[checks]]\nname = \"no day is missing\"",
+        "[[checks]]\nname = \"as many rows as ever\"\nseverity = \"warn\"\n\
+         volume_anomaly = { publishes = 30, deviations = 5 }\n\n[[checks]]\nname = \"no day is missing\"",
+    );
+    let days: Vec<String> = (1..=28).map(|day| format!("2026-03-{day:02}")).collect();
+    let answer = async |last: usize, rows: usize| {
+        let rows: Vec<_> = days[last - rows..last]
+            .iter()
+            .map(|day| (day.as_str(), Some(7.0), Some(1.0), Some(0.0)))
+            .collect();
+        world.api.only(WEATHER, Reply::json(Weather(&rows).body()));
+        run(&world, &sink, &days[last - 1]).await.expect_code(0);
+    };
+    for last in 3..9 {
+        answer(last, 2).await;
+    }
+    assert_eq!(story(&sink), [""; 0]);
+    let key = "check:weather_daily:as many rows as ever";
+    answer(12, 9).await;
+    assert_eq!(story(&sink), [format!("trigger volume_anomaly {key}")]);
+    let alert = alerts(&sink.requests()[0]).remove(0);
+    let reason =
+        "`weather_daily`: the fetch has 9 rows, 2 are usual (check `as many rows as ever`)";
+    assert_eq!(alert["reason"], reason);
+    answer(13, 2).await;
+    assert_eq!(story(&sink)[1..], [format!("resolve volume_anomaly {key}")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

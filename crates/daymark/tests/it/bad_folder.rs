@@ -54,7 +54,7 @@ async fn unknown_keys_of_all_files_at_once() {
     error: 5 problems in the pipeline folder `<folder>`
       daymark.toml:1: `time_zone` is missing
       daymark.toml:3: unknown key `time_zon`
-        hint: did you mean `time_zone`? accepted: `name`, `time_zone`, `schedule`, `raw`, `database`, `dashboard`, `scheduler`, `hosts`, `alerts`, `heartbeat`
+        hint: did you mean `time_zone`? accepted: `name`, `time_zone`, `schedule`, `raw`, `database`, `dashboard`, `scheduler`, `ledger`, `hosts`, `alerts`, `heartbeat`
       models/weather_daily.sql:1: `key` is missing
       models/weather_daily.sql:3: unknown key `keys`
         hint: did you mean `key`? accepted: `table`, `write`, `window`, `settled`, `history`, `key`, `columns`, `checks`, `description`, `indexes`

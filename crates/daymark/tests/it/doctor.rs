@@ -18,6 +18,82 @@ on_both_databases! {
     a_database_of_another_pipeline_is_told;
 }
 
+/// Channels are looked at, and told nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_are_looked_at_and_told_nothing() {
+    let world = healthy(Kind::Native).await;
+    let json = doctor(&world).await.json();
+    let [(verdict, said, _)] = findings(&json, "alerts")[..] else { panic!("{json:#}") };
+    assert!(verdict == "ok" && said.starts_with("nobody is told of anything"), "{said}");
+
+    let sink = daymark_testkit::rest::RestServer::start().await;
+    let (_closed, port) = closed_port();
+    let text = world.read("daymark.toml");
+    let mail = |name: &str, port: u16| {
+        format!(
+            "[[alerts]]\nname = \"{name}\"\ntype = \"email\"\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\n\
+             from = \"d@example.com\"\nto = \"a@example.com\"\n"
+        )
+    };
+    let hook = |name: &str, url: &str| {
+        format!("[[alerts]]\nname = \"{name}\"\ntype = \"webhook\"\nurl = \"{url}\"\n")
+    };
+    let smtp = sink.url("").rsplit(':').next().unwrap().parse().unwrap();
+    let channels = [
+        hook("well", "${HOOK}"),
+        hook("unset", "${NO_SUCH_HOOK}"),
+        hook("away", &format!("http://127.0.0.1:{port}/tokqen")),
+        hook("other", "${NO_ADDRESS}"),
+        mail("mail", smtp),
+        mail("no-mail", port),
+        "[[alerts]]\nname = \"log\"\ntype = \"log\"\n".to_owned(),
+        "[heartbeat]\nurl = \"${HOOK}/beat\"\n".to_owned(),
+    ];
+    world.write("daymark.toml", &format!("{text}\n{}", channels.concat()));
+    let look = async |more: &[&str]| {
+        let arguments: Vec<&str> =
+            ["doctor", "--json"].into_iter().chain(more.iter().copied()).collect();
+        let mut command = command(&world, &arguments);
+        command.env("HOOK", sink.url("/hook/tokqen")).env("NO_ADDRESS", "tokqen");
+        run_to_end(&mut command).await
+    };
+    let done = look(&[]).await;
+    fails(&done, "alerts", "`unset` (webhook): the secret `${NO_SUCH_HOOK}`");
+    let json = done.json();
+    let found: Vec<String> = findings(&json, "alerts")
+        .iter()
+        .map(|(verdict, said, _)| format!("{verdict} {}", said.split(": ").next().unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "ok `well` (webhook)",
+            "fail `unset` (webhook)",
+            "fail `away` (webhook)",
+            "fail `other` (webhook)",
+            "ok `mail` (email)",
+            "fail `no-mail` (email)",
+            "ok `log` (log)",
+            "ok the heartbeat",
+        ]
+    );
+    // Nothing was sent, the path that means a message was not asked for, and no secret is shown.
+    assert!(!sink.requests().is_empty());
+    for seen in sink.requests() {
+        assert_eq!((seen.method.as_str(), seen.target.as_str()), ("HEAD", "/"));
+    }
+    assert!(!done.stdout.contains("tokqen"), "{}", done.stdout);
+    let asked = sink.requests().len();
+    let json = look(&["--offline"]).await.json();
+    let failed: Vec<&str> = findings(&json, "alerts")
+        .into_iter()
+        .filter(|(verdict, ..)| *verdict == "fail")
+        .map(|(_, said, _)| said.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(failed, ["`unset`", "`other`"]);
+    assert_eq!(sink.requests().len(), asked);
+}
+
 /// The pipeline with an API that tells the time and a dashboard on any port.
 async fn healthy(kind: Kind) -> World {
     let world = World::answering(kind).await;

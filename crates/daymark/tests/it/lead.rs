@@ -6,7 +6,9 @@ use daymark_testkit::on_both_databases;
 use daymark_testkit::rest::{Gate, Reply};
 
 use crate::up::get;
-use crate::world::{GOOD_WEATHER, GOOD_WEATHER_ROWS, Running, WEATHER, WEATHER_ROWS, World};
+use crate::world::{
+    GOOD_BARS, GOOD_WEATHER, GOOD_WEATHER_ROWS, MARKET, Running, WEATHER, WEATHER_ROWS, World, bars,
+};
 
 on_both_databases! {
     a_killed_leader_is_succeeded_in_the_middle_of_its_run;
@@ -32,7 +34,7 @@ fn up(world: &World) -> Running {
 }
 
 /// A pipeline whose schedule was kept before, and fired once since.
-async fn one_fire_behind(world: &World) {
+pub(crate) async fn one_fire_behind(world: &World) {
     let (mut first, _) = world.up_quietly().await;
     first.says(LEADS).await;
     first.stop().await;
@@ -108,8 +110,98 @@ async fn a_leader_that_comes_back_writes_nothing() {
     // It stands by like any other: it leads again when the other is gone.
     other.kill().await;
     leader.says(TAKES_OVER).await;
-    leader.stop().await;
+    // Whoever took over ended its sessions, and it may warn of each when it comes to use it.
+    leader.signal("TERM").await;
+    let done = leader.end().await;
+    assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(world.rows(ledger).await, before);
+}
+
+/// Ends every session of the database but the test's own, as a server that restarts does.
+async fn end_sessions(client: &tokio_postgres::Client) {
+    let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where datname = current_database() and pid <> pg_backend_pid()";
+    assert!(client.query_one(end, &[]).await.unwrap().get::<_, i64>(0) > 0);
+}
+
+/// A connection that is lost costs a try, and nothing else: while it fetches, while it publishes, while it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_is_survived_and_nothing_is_doubled() {
+    let world = World::answering(Kind::Native).await;
+    // So that there is something to lock, and the day of the run is not there yet.
+    assert_eq!(world.run("2026-01-02").await.code, 0);
+    let publishes = world.rows(PUBLISHES).await;
+    assert_eq!(publishes, ["[1]"]);
+    let asked =
+        || world.api.requests().iter().filter(|seen| seen.target.starts_with(WEATHER)).count();
+    let before = asked();
+    let (mut up, gate) = in_the_middle(&world).await;
+    let client = world.native_client().await;
+    end_sessions(&client).await;
+    let holder = world.native_client().await;
+    holder.batch_execute("begin; lock table weather_daily in exclusive mode").await.unwrap();
+    gate.open();
+    let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')";
+    while !client.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+    end_sessions(&client).await;
+    // Its fire is tried again a minute later, with what is in the raw store.
+    up.says(" weather ").await;
+    end_sessions(&client).await;
+    let fires = "select state from daymark.fire where source_id = 'weather'";
+    assert_eq!(world.rows(fires).await, [r#"["done"]"#]);
+    assert_eq!(world.rows(PUBLISHES).await, ["[2]"]);
+    assert_eq!(asked(), before + 1);
+    let doubled = "select count(*) from (select from weather_daily group by location, date having count(*) > 1) as t";
+    assert_eq!(world.rows(doubled).await, ["[0]"]);
+    let open = "select count(*) from daymark.run where finished_at is null";
+    assert_eq!(world.rows(open).await, ["[0]"]);
+    // It has warned of each, and stops in order.
+    up.signal("TERM").await;
+    let done = up.end().await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+/// A fire that comes while the source's last run is going waits for its end, or is left out: as the schedule says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fire_within_a_run_waits_or_is_left_out() {
+    let world = World::answering(Kind::Native).await;
+    let (mut first, _) = world.up_quietly().await;
+    first.says(LEADS).await;
+    first.stop().await;
+    for (source, overlap) in [("weather", "queue"), ("sp500", "skip")] {
+        let file = format!("sources/{source}.toml");
+        let text = world.read(&file);
+        let schedule =
+            format!("[schedule]\nexpression = \"rate(1 minute)\"\noverlap = \"{overlap}\"\n");
+        world.write(&file, &format!("{text}\n{schedule}"));
+    }
+    let gate = Gate::closed();
+    world.api.only(WEATHER, Reply::json(GOOD_WEATHER.body()).held_by(&gate));
+    world.api.only(MARKET, Reply::json(bars(&GOOD_BARS)).held_by(&gate));
+    // The fire of this minute is due at once.
+    let client = world.native_client().await;
+    let decided = "update daymark.schedule set decided_until = date_trunc('minute', now()) - interval '1 second'";
+    assert_eq!(client.execute(decided, &[]).await.unwrap(), 2);
+    let mut up = up(&world);
+    up.reports("weather: fetching").await;
+    // The next one comes within the minute.
+    let overlapped = "select (select count(*) from daymark.fire where source_id = 'sp500' and state = 'skipped'
+                                and reason like 'overlap: the run of the fire at % was still going') > 0
+                         and (select count(*) from daymark.fire where source_id = 'weather' and state = 'due') > 0
+                         and (select count(*) from daymark.fire where state = 'claimed') = 2";
+    while !client.query_one(overlapped, &[]).await.unwrap().get::<_, bool>(0) {}
+    gate.open();
+    up.says(" weather ").await;
+    let ended = "select (select count(*) from daymark.fire where source_id = 'weather' and state = 'no_op') > 0";
+    while !client.query_one(ended, &[]).await.unwrap().get::<_, bool>(0) {}
+    up.stop().await;
+    // The one that waited found the day published, and asked nobody.
+    let asked = "select distinct outcome from daymark.step
+                 where run_id in (select run_id from daymark.fire where source_id = 'weather' and state = 'no_op')";
+    assert_eq!(world.rows(asked).await, [r#"["skipped"]"#]);
+    assert_eq!(world.rows(PUBLISHES).await, ["[1]"]);
+    let runs = "select count(distinct run_id) from daymark.fire where source_id = 'weather' and state in ('done', 'no_op')";
+    assert!(world.value(runs).await.as_i64().unwrap() >= 2);
 }
 
 /// The embedded database stops with the process that serves it. Whoever waits for it ends that process.
@@ -146,6 +238,46 @@ async fn a_leader_that_stops_gives_the_lease_up(kind: Kind) {
     // The lease is 15 seconds long here, and nobody waits for it.
     assert!(other.says(TAKES_OVER).await.contains("which gave it up at"));
     other.stop().await;
+}
+
+/// A scheduler that hangs shows no sign of life: the dashboard, which still answers, says so on every page until it
+/// goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_nobody_keeps_is_a_banner_on_every_page() {
+    let world = World::answering(Kind::Native).await;
+    let (mut up, address) = world.up_quietly().await;
+    up.says(LEADS).await;
+    let banner = r#"<p class="stopped" role="alert">Scheduler stopped since "#;
+    for path in ["/", "/ledger"] {
+        let (status, _, page) = get(&format!("{address}{path}")).await;
+        assert!(status == 200 && !page.contains(r#"class="stopped""#), "{page}");
+    }
+    // The row is old, and whoever would renew it waits for this lock. Readers do not.
+    let client = world.native_client().await;
+    let age = "update daymark.lease set until = until - interval '1 hour', seen_at = seen_at - interval '1 hour'";
+    loop {
+        client.batch_execute(age).await.unwrap();
+        client
+            .batch_execute("begin; lock table daymark.lease in share row exclusive mode")
+            .await
+            .unwrap();
+        let is_old = "select until < now() - interval '30 minutes' from daymark.lease";
+        if client.query_one(is_old, &[]).await.unwrap().get(0) {
+            break;
+        }
+        client.batch_execute("rollback").await.unwrap();
+    }
+    for path in ["/", "/ledger"] {
+        let (status, _, page) = get(&format!("{address}{path}")).await;
+        assert_eq!(status, 200);
+        assert_eq!(page.matches(banner).count(), 1, "{page}");
+        assert!(page.contains("Nothing is fetched until “daymark up” runs again."), "{page}");
+    }
+    let status = world.daymark(&["status"]).await;
+    assert!(status.stdout.contains("scheduler: stopped since"), "{}", status.stdout);
+    client.batch_execute("rollback").await.unwrap();
+    while get(&format!("{address}/ledger")).await.2.contains(banner) {}
+    up.stop().await;
 }
 
 async fn a_paused_schedule_waits_until_it_is_resumed(kind: Kind) {

@@ -147,6 +147,7 @@ fn conventions(text: &str) {
                 "milliseconds",
                 "minutes",
                 "hours",
+                "days",
                 "kb",
                 "mb",
                 "kib",
@@ -225,7 +226,7 @@ fn documented(text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(
     not(has_promtool),
-    ignore = "promtool is absent: `apt install prometheus`, or name it in DAYMARK_TEST_PROMTOOL"
+    ignore = "promtool is absent: `scripts/setup.sh` fetches it where apt can, or name it in DAYMARK_TEST_PROMTOOL"
 )]
 async fn promtool_finds_nothing_wrong() {
     use std::process::Stdio;

@@ -131,7 +131,15 @@ impl Function {
             // As with `daymark fetch`: a day by name is a day by itself, and moves no cursor.
             let reach = if data_date == due { Reach::Forward } else { Reach::ByDay };
             let order = FetchOrder { data_date, scheduled_at: event.scheduled_at, run_id, reach };
-            self.fetch(source, order, time)
+            // As a fire at home: a day without data is asked for by name only.
+            let is_fire = event.scheduled_at.is_some() && event.data_date.is_none();
+            let no_data = source.without_data(data_date).filter(|_| is_fire);
+            async move {
+                match no_data {
+                    Some(why) => vec![FetchReport::skipped(source, &order, why)],
+                    None => self.fetch(source, order, time).await,
+                }
+            }
         });
         let fetches: Vec<_> = join_all(fetching).await.into_iter().flatten().collect();
         let report = Report { run_id, scheduled_at: event.scheduled_at, fetches };

@@ -63,10 +63,21 @@ pub enum FetchOutcome {
     Failed,
     /// The function had to stop first.
     OutOfTime,
+    /// Nobody was asked: by the source's calendar the day has no data.
+    Skipped,
+}
+
+impl FetchOutcome {
+    fn is_failure(self) -> bool {
+        match self {
+            Self::Accepted | Self::Skipped => false,
+            Self::Refused | Self::Failed | Self::OutOfTime => true,
+        }
+    }
 }
 
 impl Report {
-    /// Whether everything was accepted.
+    /// Whether everything that was asked for was accepted.
     pub fn is_complete(&self) -> bool {
         self.failed().next().is_none()
     }
@@ -77,7 +88,7 @@ impl Report {
     }
 
     fn failed(&self) -> impl Iterator<Item = &FetchReport> {
-        self.fetches.iter().filter(|fetch| fetch.outcome != FetchOutcome::Accepted)
+        self.fetches.iter().filter(|fetch| fetch.outcome.is_failure())
     }
 }
 
@@ -122,6 +133,11 @@ impl FetchReport {
         }
     }
 
+    /// Nobody was asked, and why.
+    pub(super) fn skipped(source: &Source, order: &FetchOrder, why: String) -> Self {
+        Self { reason: Some(why), ..Self::new(source, order, FetchOutcome::Skipped) }
+    }
+
     /// What a fetch came to.
     pub(super) fn of(source: &Source, order: &FetchOrder, fetched: Fetched) -> Self {
         let Fetched { entity, outcome, fetched_before } = fetched;
@@ -157,10 +173,14 @@ impl FetchReport {
         let (source, data_date) = (self.source.as_str(), self.data_date.to_string());
         let (reason, manifest) = (self.reason.as_deref(), self.manifest.as_deref());
         let (rows, bytes, before) = (self.rows, self.bytes, self.fetched_before);
-        if self.outcome == FetchOutcome::Accepted {
-            tracing::info!(source, data_date, entity, rows, bytes, manifest, before, "fetched");
-        } else {
-            tracing::error!(source, data_date, entity, reason, manifest, "not fetched");
+        match self.outcome {
+            FetchOutcome::Accepted => {
+                tracing::info!(source, data_date, entity, rows, bytes, manifest, before, "fetched");
+            }
+            FetchOutcome::Skipped => tracing::info!(source, data_date, reason, "skipped"),
+            FetchOutcome::Refused | FetchOutcome::Failed | FetchOutcome::OutOfTime => {
+                tracing::error!(source, data_date, entity, reason, manifest, "not fetched");
+            }
         }
     }
 }

@@ -100,6 +100,28 @@ async fn the_events_of_aws_are_for_their_time() {
 }
 
 #[tokio::test]
+async fn a_day_without_data_asks_nobody_unless_it_is_named() {
+    let world = World::of_two().await;
+    world.source("stock", "calendar = \"nyse\"", "headers = { x-day = \"{{ data_date }}\" }");
+    let mut function = world.function().await;
+    // Saturday, 22 November 2025.
+    let saturday = json!({ "scheduled_at": "2025-11-22T13:00:00Z" }).to_string();
+    let Some(Said::Response(report)) = function.invoke(&saturday, AMPLE).await else { panic!() };
+    let stock = &report["fetches"][0];
+    assert_eq!([&stock["source"], &stock["outcome"]], ["stock", "skipped"], "{report}");
+    assert_eq!(stock["reason"], "2025-11-22 is no day of the calendar `nyse`");
+    assert_eq!(report["fetches"][1]["outcome"], "accepted");
+    let asked = |world: &World| {
+        world.api.requests().iter().filter(|seen| seen.target.starts_with("/stock")).count()
+    };
+    assert_eq!(asked(&world), 0);
+    let named = json!({ "source": "stock", "data_date": "2025-11-22" }).to_string();
+    let Some(Said::Response(report)) = function.invoke(&named, AMPLE).await else { panic!() };
+    assert_eq!(report["fetches"][0]["outcome"], "accepted", "{report}");
+    assert_eq!(asked(&world), 1);
+}
+
+#[tokio::test]
 async fn one_that_is_refused_does_not_stop_the_other() {
     let world = World::of_two().await;
     world.answer("weather", BUSY);

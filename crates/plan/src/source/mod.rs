@@ -165,6 +165,12 @@ impl Source {
             .flat_map(Template::names)
             .any(|name| matches!(name, Name::DataDate | Name::WindowStart | Name::WindowEnd))
     }
+
+    /// Why a fire for a day asks nobody, where the source's calendar has no data on it.
+    pub fn without_data(&self, date: Date) -> Option<String> {
+        let is_none = !self.calendar.has_data_on(date);
+        is_none.then(|| format!("{date} is no day of the calendar `{}`", self.calendar))
+    }
 }
 
 /// Reads one source. `stem` is its file's name without `.toml`, `zone` the pipeline's zone.

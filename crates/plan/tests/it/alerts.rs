@@ -1,4 +1,4 @@
-//! `[[alerts]]` and `[heartbeat]`: what is refused of them, each with its line, and what they come to.
+//! `[[alerts]]`, `[heartbeat]` and `[ledger]`: what is refused of them, each with its line, and what they come to.
 
 use std::fs;
 
@@ -28,6 +28,25 @@ fn refused(alerts: &str) -> String {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn logs_are_kept_for_a_year_and_more_unless_the_folder_says_otherwise() {
+    let kept = |ledger: &str| with(ledger).unwrap().settings.keep_logs.map(|kept| kept.as_hours());
+    assert_eq!(kept(""), Some(400 * 24));
+    assert_eq!(kept("[ledger]\nkeep_logs = \"90d\"\n"), Some(90 * 24));
+    assert_eq!(kept("[ledger]\nkeep_logs = \"forever\"\n"), None);
+    for wrong in ["29d", "0d", "-1d", "1y", ""] {
+        assert_eq!(
+            refused(&format!("[ledger]\nkeep_logs = \"{wrong}\"\n")),
+            format!(
+                "daymark.toml:5: `ledger.keep_logs` is `{wrong}`\n    hint: accepted: `forever`, or from 30 days to \
+                 ten years, such as `90d` or `400d`"
+            )
+        );
+    }
+    let unknown = refused("[ledger]\nkeep_log = \"90d\"\n");
+    assert!(unknown.contains("hint: did you mean `keep_logs`?"), "{unknown}");
 }
 
 #[test]
@@ -89,7 +108,7 @@ fn every_problem_of_every_channel_is_reported() {
     daymark.toml:11: `alerts[1].format` is `teams`
         hint: accepted: `json`, `slack`
     daymark.toml:12: `mising` is no event
-        hint: did you mean `missing`? accepted: `run_failed`, `late`, `missing`, `quarantined`, `schema_drift`, `rejects`, `volume_anomaly`, `check_warned`, `scheduler_stopped`, `recovered`
+        hint: did you mean `missing`? accepted: `run_failed`, `late`, `missing`, `given_up`, `quarantined`, `schema_drift`, `rejects`, `volume_anomaly`, `check_warned`, `scheduler_stopped`, `recovered`
     daymark.toml:13: `alerts.repeat` is `daily`
         hint: accepted: `never`, or from one minute on such as `30min`, `6h`, `1d`
     daymark.toml:14: the secret of `X-Api-Key` stands in the file

@@ -1,6 +1,6 @@
 //! What the ledger itself says is wrong: looked at in the transaction that wrote it.
 //!
-//! In: a run, and the fetches of a publish. Out: alerts and their messages, committed or rolled back with the
+//! In: a run, the fetches of a publish, days that are given up or left out. Out: alerts and their messages, committed or rolled back with the
 //! publish or the run's last statement. Days that are late or missing belong to the clock (`look`). Of a source's
 //! rejects, checks and drift the newest day counts: a backfill of old days neither opens nor closes them.
 //! Deliberately absent: who is told.
@@ -15,7 +15,7 @@ use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::state::{Condition, Known};
-use super::{day_key, lock, open, settle_conditions};
+use super::{day_key, lock, open, reason_given_up, settle_conditions};
 use crate::error::WarehouseError;
 
 /// The key of a run that failed as a whole.
@@ -69,6 +69,58 @@ pub(crate) async fn run_failed(
     settle_conditions(transaction, vec![failed], &known, now).await
 }
 
+/// When the schedule gives days up, before the commit.
+pub(crate) async fn days_given_up(
+    transaction: &Transaction<'_>,
+    days: &[(&str, Date)],
+    now: Timestamp,
+) -> Result<(), WarehouseError> {
+    if days.is_empty() {
+        return Ok(());
+    }
+    lock(transaction).await?;
+    let (sources, dates): (Vec<&str>, Vec<Date>) = days.iter().copied().unzip();
+    let rows = transaction
+        .query(
+            "select source_id, data_date, reason, dead_because from daymark.retry
+             where state = 'dead'
+               and (source_id, data_date) in (select * from unnest($1::text[], $2::date[]))
+             order by source_id, data_date",
+            &[&sources, &dates],
+        )
+        .await
+        .map_err(WarehouseError::statement("reading the days that were given up"))?;
+    let found: Vec<Condition> = rows
+        .iter()
+        .map(|row| {
+            let (source_id, date): (String, Date) = (row.get(0), row.get(1));
+            Condition {
+                key: day_key(&source_id, date),
+                event: AlertEvent::GivenUp,
+                source_id: Some(source_id),
+                data_date: Some(date),
+                amount: None,
+                reason: reason_given_up(row.get(2), row.get(3)),
+            }
+        })
+        .collect();
+    let keys: Vec<String> = found.iter().map(|condition| condition.key.clone()).collect();
+    let known = open(transaction, &keys, None).await?;
+    settle_conditions(transaction, found, &known, now).await
+}
+
+/// When a person leaves a day out, before the commit: nothing is wrong with it any more.
+pub(crate) async fn day_left_out(
+    transaction: &Transaction<'_>,
+    source_id: &SourceId,
+    date: Date,
+    now: Timestamp,
+) -> Result<(), WarehouseError> {
+    lock(transaction).await?;
+    let known = open(transaction, &[day_key(source_id.as_str(), date)], None).await?;
+    settle_conditions(transaction, Vec::new(), &known, now).await
+}
+
 /// What an entity's part of a day came to.
 struct Part {
     entity: String,
@@ -106,10 +158,18 @@ async fn days_of(
     }
     let keys: Vec<String> = days.keys().map(|(id, date)| day_key(id, *date)).collect();
     let mut known = open(transaction, &keys, None).await?;
+    let given_up = super::given_up(transaction).await?;
     let mut found = Vec::new();
-    for ((source_id, date), parts) in &days {
+    for (day, parts) in &days {
+        let (source_id, date) = day;
         let key = day_key(source_id, *date);
         if let Some((event, reason)) = wrong(parts) {
+            let (event, reason) = match (event, given_up.get(day)) {
+                (AlertEvent::RunFailed, Some(because)) => {
+                    (AlertEvent::GivenUp, reason_given_up(&reason, because))
+                }
+                _ => (event, reason),
+            };
             found.push(Condition {
                 key,
                 event,

@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan};
 use tokio_postgres::Transaction;
 
 use super::state::Condition;
-use super::{day_key, lock, open, settle_conditions};
+use super::{day_key, given_up, lock, open, reason_given_up, settle_conditions};
 use crate::days::{self, Day};
 use crate::error::WarehouseError;
 use crate::session::Session;
@@ -49,6 +49,7 @@ async fn days(
     let recent = today.saturating_sub(DAYS_BACK.days());
     let oldest = today.saturating_sub(OLDEST.days());
     let mut known = open(transaction, &[], Some("day:%")).await?;
+    let given_up = given_up(transaction).await?;
     let first = known.iter().filter_map(|known| known.data_date).min().unwrap_or(recent);
     let from = first.clamp(oldest, recent);
     let sources = days::days(transaction, plan, from, today.saturating_add(1.days()), now).await?;
@@ -57,7 +58,10 @@ async fn days(
         for day in &source.days {
             let key = day_key(source.source.as_str(), day.date);
             let is_open = known.iter().any(|known| known.key == key);
-            let Some((event, reason)) = wrong(day).filter(|_| is_open || day.date >= recent) else {
+            let because = given_up.get(&(source.source.to_string(), day.date));
+            let Some((event, reason)) =
+                wrong(day, because.map(String::as_str)).filter(|_| is_open || day.date >= recent)
+            else {
                 continue;
             };
             found.push(Condition {
@@ -74,9 +78,18 @@ async fn days(
     settle_conditions(transaction, found, &known, now).await
 }
 
-/// What is wrong with a day.
-fn wrong(day: &Day) -> Option<(AlertEvent, String)> {
+/// What is wrong with a day; `given_up` says why it is not tried any more.
+fn wrong(day: &Day, given_up: Option<&str>) -> Option<(AlertEvent, String)> {
     let last = day.last_outcome.as_deref();
+    // Of one that was received and could not be published the last attempt tells.
+    let is_failed = matches!(
+        (day.state, last),
+        (DayState::Failed, _) | (DayState::Fetched | DayState::Late, Some("failed"))
+    );
+    if let (true, Some(because)) = (is_failed, given_up) {
+        let reason = day.reason.as_deref().unwrap_or("it failed");
+        return Some((AlertEvent::GivenUp, reason_given_up(reason, because)));
+    }
     let event = match (day.state, last) {
         (DayState::Failed, _) | (DayState::Published, Some("failed")) => AlertEvent::RunFailed,
         (DayState::Quarantined, _) | (DayState::Published, Some("quarantined")) => {

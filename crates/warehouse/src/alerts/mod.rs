@@ -13,6 +13,8 @@ mod outbox;
 mod state;
 mod tell;
 
+use std::collections::BTreeMap;
+
 use daymark_plan::AlertEvent;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -20,7 +22,7 @@ use tokio_postgres::{GenericClient, Transaction};
 
 use crate::error::WarehouseError;
 
-pub(crate) use hooks::{published, run_closed, run_failed};
+pub(crate) use hooks::{day_left_out, days_given_up, published, run_closed, run_failed};
 pub use list::{Mute, NewMute, OpenAlert, Overview, Undelivered, mute, overview, unmute};
 pub use look::look;
 pub use outbox::{Batch, Message, Sent, claim, settle};
@@ -151,6 +153,25 @@ async fn put(
         .await
         .map_err(WarehouseError::statement("putting an alert into the outbox"))?;
     Ok(())
+}
+
+/// The days that failed and are not tried any more, each with why not.
+async fn given_up(
+    client: &impl GenericClient,
+) -> Result<BTreeMap<(String, Date), String>, WarehouseError> {
+    let rows = client
+        .query(
+            "select source_id, data_date, dead_because from daymark.retry where state = 'dead'",
+            &[],
+        )
+        .await
+        .map_err(WarehouseError::statement("reading the days that were given up"))?;
+    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
+}
+
+/// Why a day failed, and why it is not tried any more.
+fn reason_given_up(reason: &str, because: &str) -> String {
+    format!("{reason}; given up: {because}")
 }
 
 /// The key of a day's alert.

@@ -97,7 +97,7 @@ pub enum IngestOutcome {
     Refused,
     /// Nothing could be kept.
     Failed,
-    /// It was not asked: the day is published already.
+    /// It was not asked: the day is published already, or has no data.
     Skipped,
 }
 
@@ -481,12 +481,12 @@ pub async fn finish_run(
         )
         .await
         .map_err(&doing)?;
-    Box::pin(alerts::run_closed(&transaction, run_id, now)).await?;
     if let Some(claim) = claim {
         fires::settle(&transaction, claim, now).await?;
         retries::settle(&transaction, claim, now).await?;
     }
     retries::follow(&transaction, run_id, now).await?;
+    Box::pin(alerts::run_closed(&transaction, run_id, now)).await?;
     transaction.commit().await.map_err(&doing)
 }
 

@@ -194,7 +194,7 @@ async fn what_is_damaged_or_not_ours_is_refused_and_changes_nothing(kind: Kind) 
 
 /// The tables of version 5, which had no checks yet, and the columns of those that got others since.
 const VERSION_5: [(&str, &[&str]); 8] = [
-    ("pipeline", &[]),
+    ("pipeline", &["only_one", "name", "schema_name", "last_fired_at"]),
     (
         "run",
         &[

@@ -187,6 +187,17 @@ fn sources_and_days(to: &mut Exposition, shown: &Shown<'_>, figures: &Figures) {
         let count = figures.days.get(&key).copied().unwrap_or(0);
         days.sample(&[("source", &key[0]), ("state", &key[1])], count);
     }
+    let mut given_up = to.family(
+        "daymark_retries_given_up",
+        Kind::Gauge,
+        "Days of the source that failed, are not tried any more, and wait for a person.",
+    );
+    let mut counts: Counts<1> =
+        shown.sources.iter().map(|source| ([(*source).to_owned()], 0)).collect();
+    counts.extend(figures.days_given_up.clone());
+    for ([source], count) in counts {
+        given_up.sample(&[("source", &source)], count);
+    }
 }
 
 fn requests(to: &mut Exposition, shown: &Shown<'_>, figures: &Figures) {

@@ -457,12 +457,11 @@ async fn look_at_the_ledger(
             day = day.tomorrow().unwrap();
         }
         let known: BTreeSet<Date> = steps.keys().chain(rows.keys()).copied().collect();
-        // The session before the first morning is still the last one on a holiday after it; and a fire for a day
-        // without data asks all the same.
+        // The session before the first morning is still the last one on a holiday after it. Of a day without data
+        // nobody asks.
         let is_beside = |date: &Date| match rules.expected(*date) {
             Expected::By { fire, .. } => fire <= eight(FIRST),
-            Expected::NoData => true,
-            Expected::Never => false,
+            Expected::NoData | Expected::Never => false,
         };
         let others: Vec<&Date> = known.difference(&owed).filter(|date| !is_beside(date)).collect();
         assert!(others.is_empty(), "seed {seed}: {id}: nobody asked for {others:?}");

@@ -15,11 +15,13 @@ use super::*;
 
 on_both_databases! {
     a_fire_for_a_published_day_is_a_recorded_no_op;
+    a_fire_for_a_day_without_data_is_a_recorded_no_op;
     an_unscheduled_closing_is_a_line_in_a_file;
     a_scheduler_that_stopped_leaves_late_and_missing_days;
     a_publish_that_fails_as_a_whole_tells_every_source;
     a_day_that_failed_is_tried_again_until_it_is_given_up;
     a_day_of_now_is_tried_only_while_it_is_due;
+    old_logs_go_and_the_record_stays;
 }
 
 const BARS: &str = "/bars";
@@ -173,6 +175,65 @@ async fn a_fire_for_a_published_day_is_a_recorded_no_op(kind: Kind) {
         claim: None,
         pace: None,
     };
+    let report = runner.execute(&order, &|_| {}).await.unwrap();
+    assert_eq!(report.sources[0].state.as_str(), "published");
+    assert_eq!(desk.api.requests().len(), 4);
+    runner.close().await;
+}
+
+async fn a_fire_for_a_day_without_data_is_a_recorded_no_op(kind: Kind) {
+    let desk = Desk::new(kind, "calendars/own.toml").await;
+    let text = std::fs::read_to_string(desk.folder.path().join("sources/bars.toml")).unwrap();
+    desk.write("sources/bars.toml", &text.replace("previous_session", "run_day"));
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 22)));
+    let mut scheduler = open(&plan, &runner, &desk).await;
+    let mut found = Vec::new();
+    for day in 23..=28 {
+        found.push(morning(&mut scheduler, &desk, date(2026, 11, day)).await);
+    }
+    // Closed by the file, by the exchange (Thanksgiving), and on a Saturday.
+    assert_eq!(
+        found,
+        [
+            "2026-11-23 2026-11-23 published",
+            "2026-11-24 2026-11-24 skipped",
+            "2026-11-25 2026-11-25 published",
+            "2026-11-26 2026-11-26 skipped",
+            "2026-11-27 2026-11-27 published",
+            "2026-11-28 2026-11-28 skipped",
+        ]
+    );
+    assert_eq!(desk.api.requests().len(), 3, "a day without data asks nobody");
+    let reader = desk.reader(&runner).await;
+    let thursday = date(2026, 11, 26);
+    let states = desk.states(&plan, &reader, thursday, thursday).await;
+    assert_eq!(states, ["2026-11-26 holiday"]);
+    let mut session = runner.warehouse().await.unwrap().session("test").await.unwrap();
+    let fires = session
+        .client()
+        .query("select state, reason from daymark.fire order by scheduled_at desc limit 2", &[])
+        .await
+        .unwrap();
+    drop(session);
+    let fires: Vec<(String, Option<String>)> =
+        fires.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let why = "2026-11-28 is no day of the calendar `calendars/own.toml`";
+    assert_eq!(fires, [("no_op".to_owned(), Some(why.to_owned())), ("done".to_owned(), None)]);
+    // What was missed is not made up for on such a day either; a person who asks gets it.
+    desk.clock.set(eight(date(2026, 11, 29)) + SignedDuration::from_hours(2));
+    let report = turn(&mut scheduler).await.expect("a fire is made up for");
+    assert_eq!(report.sources[0].state.as_str(), "skipped");
+    let order = Order {
+        kind: RunKind::Manual,
+        scheduled_at: None,
+        days: runner.days_at(desk.clock.now(), plan.sources.iter()),
+        reach: Reach::Forward,
+        claim: None,
+        pace: None,
+    };
+    desk.api.only(BARS, Reply::json(r#"[{"symbol": "x", "price": 1.5}]"#).date(desk.clock.now()));
     let report = runner.execute(&order, &|_| {}).await.unwrap();
     assert_eq!(report.sources[0].state.as_str(), "published");
     assert_eq!(desk.api.requests().len(), 4);
@@ -343,6 +404,18 @@ async fn failed_days(runner: &Runner) -> Vec<String> {
         .collect()
 }
 
+/// What people are told about a day, after one more look at the clock.
+async fn told_of(desk: &Desk, runner: &Runner, plan: &Plan, day: &str) -> Vec<String> {
+    let mut session = runner.warehouse().await.unwrap().session("test").await.unwrap();
+    daymark_warehouse::alerts::look(&mut session, plan, desk.clock.now()).await.unwrap();
+    let said =
+        "select case action when 'trigger' then '' else action || ' ' end || alert_outbox.event
+                from daymark.alert_outbox join daymark.alert using (alert_id)
+                where source_id = 'bars' and data_date = $1::text::date order by message_id";
+    let rows = session.client().query(said, &[&day]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
     let desk = Desk::new(kind, "daily").await;
     // It is told the day, and so it can be tried whatever day it is.
@@ -384,6 +457,11 @@ async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
         ["2026-11-23 dead 3: it was tried 3 times, as often as `days.attempts` says"]
     );
     assert_eq!(desk.api.requests().len(), 3);
+    // People are told, and looking again tells nothing new.
+    assert_eq!(told_of(&desk, &runner, &plan, "2026-11-23").await, ["run_failed", "given_up"]);
+    let reader = desk.reader(&runner).await;
+    let figures = reader.figures(&plan, None).await.unwrap();
+    assert_eq!(figures.days_given_up.get(&["bars".to_owned()]), Some(&1));
 
     // The next day fails once, and its second try is published.
     desk.clock.set(eight(date(2026, 11, 25)));
@@ -393,7 +471,6 @@ async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
     let report = turn(&mut scheduler).await.expect("it is tried again");
     assert_eq!(report.sources[0].state.as_str(), "published");
     assert_eq!(failed_days(&runner).await.len(), 1);
-    let reader = desk.reader(&runner).await;
     let runs = reader.runs(RunFilter { failed: false, last: 10 }).await.unwrap();
     assert_eq!((runs[0].kind.as_str(), runs[0].outcome.as_deref()), ("retry", Some("succeeded")));
 
@@ -409,6 +486,10 @@ async fn a_day_that_failed_is_tried_again_until_it_is_given_up(kind: Kind) {
     };
     runner.execute(&order, &|_| {}).await.unwrap();
     assert!(failed_days(&runner).await.is_empty());
+    let told = told_of(&desk, &runner, &plan, "2026-11-23").await;
+    assert_eq!(told, ["run_failed", "given_up", "resolve given_up"]);
+    let figures = reader.figures(&plan, Some(&figures)).await.unwrap();
+    assert!(figures.days_given_up.is_empty());
     runner.close().await;
 }
 
@@ -448,5 +529,107 @@ async fn a_day_of_now_is_tried_only_while_it_is_due(kind: Kind) {
     let days = reader.days(&plan, monday, monday).await.unwrap();
     let day = &days[0].days[0];
     assert_eq!((day.state, day.reason.as_deref()), (DayState::Skipped, Some(why)));
+    runner.close().await;
+}
+
+/// The rows of what is kept for good, as text.
+async fn record(session: &mut Session) -> BTreeSet<String> {
+    let mut rows = BTreeSet::new();
+    for table in [
+        "day",
+        "publish",
+        "publish_table",
+        "fetch",
+        "step",
+        "fire",
+        "skip",
+        "restatement",
+        "check_result",
+        "alert_mute",
+    ] {
+        let all = format!("select '{table} ' || kept::text from daymark.{table} as kept");
+        rows.extend(
+            session
+                .client()
+                .query(&all, &[])
+                .await
+                .unwrap()
+                .iter()
+                .map(|row| row.get::<_, String>(0)),
+        );
+    }
+    rows
+}
+
+/// How many rows there are of what is not: requests, lines of logs, alerts, their news and their messages.
+async fn logs(session: &mut Session) -> [i64; 5] {
+    let counts = "select (select count(*) from daymark.attempt), (select count(*) from daymark.run_log),
+                         (select count(*) from daymark.alert), (select count(*) from daymark.alert_outbox),
+                         (select count(*) from daymark.alert_delivery)";
+    let row = session.client().query_one(counts, &[]).await.unwrap();
+    std::array::from_fn(|index| row.get(index))
+}
+
+async fn old_logs_go_and_the_record_stays(kind: Kind) {
+    let desk = Desk::new(kind, "daily").await;
+    let text = std::fs::read_to_string(desk.folder.path().join("daymark.toml")).unwrap();
+    let more = "[ledger]\nkeep_logs = \"30d\"\n[[alerts]]\nname = \"log\"\ntype = \"log\"\n";
+    desk.write("daymark.toml", &format!("{text}{more}"));
+    let plan = desk.plan();
+    let runner = desk.runner(&plan);
+    desk.clock.set(eight(date(2026, 11, 1)));
+    let mut scheduler = open(&plan, &runner, &desk).await;
+    // A day that failed, then more good ones than a batch has room for.
+    desk.api.only(BARS, Reply::json("{}").status(404));
+    desk.clock.set(eight(date(2026, 11, 2)));
+    assert!(turn(&mut scheduler).await.is_some());
+    for day in 3..=25 {
+        morning(&mut scheduler, &desk, date(2026, 11, day)).await;
+    }
+    let warehouse = runner.warehouse().await.unwrap();
+    let change = async |sql: &str| {
+        let mut session = warehouse.session("test").await.unwrap();
+        session.client().batch_execute(sql).await.unwrap();
+    };
+    // What is open stays, whatever its age.
+    change(
+        "insert into daymark.alert (key, event, reason, opened_at)
+         values ('check:price:old', 'check_warned', 'so', '2026-11-01T00:00:00Z')",
+    )
+    .await;
+    crate::alerts::look_and_deliver(&plan, &runner, &desk.clock).await.unwrap();
+    change("update daymark.alert set resolved_at = opened_at where key like 'day:%'").await;
+    let mut session = warehouse.session("test").await.unwrap();
+    let (before, kept) = (logs(&mut session).await, record(&mut session).await);
+    drop(session);
+    // The day, which failed and was given up, the check, and a scheduler that is not of the machine's time.
+    assert!(before[0] == 24 && before[1] >= 24 && before[2..] == [3, 3, 4], "{before:?}");
+    assert!(turn(&mut scheduler).await.is_none());
+    let mut session = warehouse.session("test").await.unwrap();
+    assert_eq!(logs(&mut session).await, before, "nothing is too old");
+    drop(session);
+
+    // An hour before the last of them is 30 days old.
+    desk.clock.set(eight(date(2026, 12, 25)) - SignedDuration::from_hours(1));
+    desk.api.only(BARS, Reply::json(r#"[{"symbol": "x", "price": 1.5}]"#).date(desk.clock.now()));
+    assert!(turn(&mut scheduler).await.is_some(), "a fire is made up for");
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        assert!(turn(&mut scheduler).await.is_none());
+        let mut session = warehouse.session("test").await.unwrap();
+        left.push(logs(&mut session).await);
+    }
+    let requests: Vec<i64> = left.iter().map(|left| left[0]).collect();
+    assert_eq!(requests, [5, 2, 2], "twenty runs at a time: {left:?}");
+    assert!(left[2][1] < before[1] && left[2][2..] == [2, 1, 2], "{left:?}");
+    let mut session = warehouse.session("test").await.unwrap();
+    let now_kept = record(&mut session).await;
+    drop(session);
+    assert!(kept.is_subset(&now_kept), "{:?}", kept.difference(&now_kept).collect::<Vec<_>>());
+    let reader = desk.reader(&runner).await;
+    let runs = reader.runs(RunFilter { failed: false, last: 100 }).await.unwrap();
+    assert_eq!(runs.len(), 25);
+    let told: Vec<bool> = runs.iter().map(|run| run.logs_removed_at.is_some()).collect();
+    assert_eq!(told.iter().position(|removed| *removed), Some(2), "{told:?}");
     runner.close().await;
 }
