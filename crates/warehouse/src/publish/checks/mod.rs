@@ -25,7 +25,9 @@ use super::{Context, NotDone, Statement};
 use crate::error::{Failure, WarehouseError};
 use crate::sql::{ident, qualified};
 
-pub(super) use record::{extraction_rejects, forget_rejects, forget_rejects_of, results};
+pub(super) use record::{
+    extraction_rejects, forget_rejects, forget_rejects_of, rejects_published, results,
+};
 use relations::Seen;
 pub(crate) use relations::check_over_nothing;
 pub use verdict::{Answer, KeepVerdicts, ReadVerdicts, Verdict, Verdicts};
