@@ -9,9 +9,7 @@ use daymark_extract::{Mapped, Outline};
 use daymark_ingest::{ErrorKind, IngestError, Manifest, Outcome, StoredManifest};
 use daymark_plan::{EntityId, SourceId, one_line};
 use daymark_warehouse::ledger::{self, IngestOutcome, Ingested, RequestAttempt, StepKey};
-use daymark_warehouse::publish::{
-    self, FetchPath, FetchResult, FetchShape, PendingFetch, Shapes,
-};
+use daymark_warehouse::publish::{self, FetchPath, FetchResult, FetchShape, PendingFetch, Shapes};
 use daymark_warehouse::{Session, WarehouseError};
 use jiff::Timestamp;
 use jiff::civil::Date;

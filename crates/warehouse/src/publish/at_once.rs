@@ -21,13 +21,15 @@ use uuid::Uuid;
 
 use super::difference::{self, TableCounts};
 use super::stage::{self, Staging, extents_table, ordered_key, raw_table};
-use super::{Context, Progress, Statement, checks};
+use super::{Context, Progress, Statement, checks, savepoint};
 use crate::contract::extra_columns;
 use crate::error::{WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
 
 /// From how many rows on a publish tries it: fewer are staged in no time.
 pub(super) const AT_ONCE_FROM: i64 = 20_000;
+
+const SAVEPOINT: &str = "at_once";
 
 /// After so many fetches in a row that had to be staged after all, the others are not tried.
 const GIVEN_UP_AFTER: u8 = 2;
@@ -96,9 +98,10 @@ impl AtOnce {
         let Ok(rows) = staging.rows(context, &statement.manifest_key).await else {
             return Ok(false);
         };
-        let empty = staging.empty(source).map_or_else(String::new, |empty| format!("{empty}; "));
-        let begin = format!("{empty}savepoint at_once");
-        transaction.batch_execute(&begin).await.map_err(&doing)?;
+        if let Some(empty) = staging.empty(source) {
+            transaction.batch_execute(&empty).await.map_err(&doing)?;
+        }
+        savepoint::set(transaction, SAVEPOINT).await.map_err(&doing)?;
         let raw = raw_table(source);
         let mut found = None;
         if let Ok(copied) = stage::copy_rows(transaction, source, &raw, rows).await? {
@@ -106,18 +109,14 @@ impl AtOnce {
             found = self.all_models(transaction, context, source, statement).await?;
         }
         let Some(found) = found else {
-            let back = "rollback to savepoint at_once; release savepoint at_once";
-            transaction.batch_execute(back).await.map_err(&doing)?;
+            savepoint::undo(transaction, SAVEPOINT).await.map_err(&doing)?;
             // The statistics went as well.
             staging.forget_statistics();
             self.failures += 1;
             self.taken = None;
             return Ok(false);
         };
-        // Empties the rows in the same breath, on the level of the table.
-        let end = format!("release savepoint at_once; truncate {raw}");
-        transaction.batch_execute(&end).await.map_err(&doing)?;
-        staging.is_emptied();
+        savepoint::release(transaction, SAVEPOINT).await.map_err(&doing)?;
         self.failures = 0;
         self.fetches.push(statement.fetch_id);
         for (model, taken, rows) in found {

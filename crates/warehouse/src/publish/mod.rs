@@ -19,6 +19,7 @@ mod marts;
 mod rebuild;
 mod record;
 mod restatement;
+mod savepoint;
 mod shape;
 mod stage;
 

@@ -55,8 +55,9 @@ impl Shapes {
             self.paths.insert(path.path.clone(), Vec::new());
         }
         let known = self.paths.get_mut(&path.path).expect("it is there now");
-        let is_same =
-            |other: &&Arc<FetchPath>| other.types == path.types && other.is_mapped == path.is_mapped;
+        let is_same = |other: &&Arc<FetchPath>| {
+            other.types == path.types && other.is_mapped == path.is_mapped
+        };
         if let Some(same) = known.iter().find(is_same) {
             return Arc::clone(same);
         }

@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{CopyInSink, Transaction};
 
 use super::checks::{self, Asked, Purpose};
-use super::{CheckResult, Context, NotDone, Progress, RowStream, RowsError, Statement};
+use super::{CheckResult, Context, NotDone, Progress, RowStream, RowsError, Statement, savepoint};
 use crate::contract::{create_raw, extra_columns};
 use crate::error::{Failure, WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
@@ -21,6 +21,8 @@ use crate::sql::{ident, list, qualified};
 /// COPY binary's signature, flags and header extension length
 /// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
 const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What a fetch is staged in.
+const SAVEPOINT: &str = "one_fetch";
 /// COPY binary's trailer: a field count of -1.
 const COPY_TRAILER: i16 = -1;
 
@@ -82,11 +84,6 @@ impl Staging {
         used.then(|| format!("truncate {}", raw_table(source)))
     }
 
-    /// Takes note that `raw_<source>` has no rows.
-    pub(super) fn is_emptied(&mut self) {
-        self.used = false;
-    }
-
     /// Has PostgreSQL look at `raw_<source>`. The fetches of a source are much alike: statistics serve all
     /// those of about the same number of rows.
     pub(super) async fn analyse(
@@ -97,8 +94,7 @@ impl Staging {
     ) -> Result<(), WarehouseError> {
         if self.analysed.is_none_or(|rows| copied / 2 > rows || rows / 2 > copied) {
             let analyse = format!("analyze {}", raw_table(source));
-            transaction
-                .batch_execute(&analyse)
+            savepoint::run(transaction, &analyse)
                 .await
                 .map_err(WarehouseError::statement("staging rows"))?;
             self.analysed = Some(copied);
@@ -245,7 +241,7 @@ pub(super) fn are_apart(model: &Model) -> String {
 /// Stages one fetch: its rows through the models, and past their checks, whose answers go into
 /// [`Staging::told`]. The inner error is why it was not staged; then nothing of it stays in staging.
 pub(super) async fn fetch(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
     statement: &Statement,
@@ -261,17 +257,17 @@ pub(super) async fn fetch(
     if let Some(empty) = staging.empty(source) {
         transaction.batch_execute(&empty).await.map_err(&doing)?;
     }
-    let savepoint = transaction.savepoint("one_fetch").await.map_err(&doing)?;
+    savepoint::set(transaction, SAVEPOINT).await.map_err(&doing)?;
     let mut asked = Asked::new(purpose);
     let mut staged =
-        stage_rows(&savepoint, context, source, statement, (rows, staging), &mut asked).await?;
+        stage_rows(transaction, context, source, statement, (rows, staging), &mut asked).await?;
     if staged.is_ok() {
         staged = asked.settle(context, source, statement).await;
     }
     if staged.is_ok() {
-        savepoint.commit().await.map_err(&doing)?;
+        savepoint::release(transaction, SAVEPOINT).await.map_err(&doing)?;
     } else {
-        savepoint.rollback().await.map_err(&doing)?;
+        savepoint::undo(transaction, SAVEPOINT).await.map_err(&doing)?;
         // The statistics went as well.
         staging.forget_statistics();
     }
@@ -520,7 +516,7 @@ impl Tail {
             }
             // PostgreSQL may have put some of them elsewhere; then all of the table is read.
             let forget = format!("delete from {extents} where _ordinal = {ordinal}");
-            transaction.batch_execute(&forget).await.map_err(&doing)?;
+            savepoint::run(transaction, &forget).await.map_err(&doing)?;
             tail.block = None;
         }
     }

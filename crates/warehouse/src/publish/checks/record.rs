@@ -161,9 +161,9 @@ pub(in crate::publish) async fn rejects_published(
     context: &Context<'_>,
     became: &[(&PendingFetch, &FetchResult)],
 ) -> Result<(), WarehouseError> {
-    let published = became.iter().filter(|(fetch, result)| {
-        fetch.rejected > 0 && **result == FetchResult::Published
-    });
+    let published = became
+        .iter()
+        .filter(|(fetch, result)| fetch.rejected > 0 && **result == FetchResult::Published);
     let fetch_ids: Vec<Uuid> = published.map(|(fetch, _)| fetch.fetch_id).collect();
     if fetch_ids.is_empty() {
         return Ok(());
