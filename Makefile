@@ -57,7 +57,7 @@ screenshots: build ## Make the README's pictures anew
 bench-ingest: ## Measure ingestion in a release build (CASE=one-csv for some of it)
 	scripts/with-s3.sh $(CARGO) bench --locked -p daymark-ingest --bench ingest -- $(CASE)
 
-bench-publish: ## Measure loading and publishing in a release build (CASE="load keyed embedded memory day peers")
+bench-publish: ## Measure loading and publishing in a release build (CASE="load keyed embedded memory fetches day peers")
 	scripts/with-postgres.sh $(CARGO) bench --locked -p daymark --bench publish -- $(CASE)
 
 clean: ## Remove what was built

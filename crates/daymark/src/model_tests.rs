@@ -116,14 +116,16 @@ impl Bench {
         let _open = ledger::start_run(session, run_id, RunKind::Manual, None, now).await?;
         let key = stored.key.clone();
         let mapped = Mapped::of(&source.rows);
-        let pending = vec![pending_fetch(stored, Some(&mapped))];
+        let pending = vec![pending_fetch(stored, &mapped, &mut publish::Shapes::default())];
         let request = publish::Request { run_id, now, pending, fence: None };
         let (read, keep) =
             (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
         let read_rows = rows::reader(Arc::clone(&self.plan), store.clone());
+        let rejects = rows::rejects(store.clone());
+        let from_raw = publish::FromRaw { rows: &read_rows, rejects: &rejects };
         let verdicts = publish::Verdicts { read: &read, keep: &keep };
         let report =
-            publish::publish(session, &self.plan, request, &read_rows, verdicts, &|_| {}).await?;
+            publish::publish(session, &self.plan, request, from_raw, verdicts, &|_| {}).await?;
         ledger::finish_run(session, run_id, &[], None, now).await?;
         for failure in &report.refused.marts {
             let message = failure.with_hint();

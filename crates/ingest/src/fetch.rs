@@ -5,6 +5,7 @@
 //! kept as evidence, whatever its status; a body that broke off or was too large was never received
 //! and is not. Deliberately absent: whether a fetch is due; the order of objects, which is `keep.rs`'s.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use daymark_plan::{
     Clock, CursorType, Entity, EntityId, Environment, Moment, Plan, Rate, Secrets, Source,
     SourceId, Values,
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -33,7 +34,7 @@ use crate::rate::Limits;
 use crate::request::Outgoing;
 use crate::scrub::Scrubber;
 use crate::secrets;
-use crate::store::RawStore;
+use crate::store::{READ_AT_ONCE, RawStore};
 use crate::turns::Turns;
 use crate::verify::{About, Looked, Refusal, enough, look_into, look_through};
 
@@ -219,6 +220,19 @@ impl Ingest {
         only: &(dyn Fn(Option<&EntityId>) -> bool + Sync),
         watch: &(dyn Fn(FetchEvent) + Sync),
     ) -> Result<Vec<Fetched>, IngestError> {
+        self.fetch_each(source, order, only, watch, &|fetched| fetched).await
+    }
+
+    /// The same, of which only what `take` makes of each is kept: of thousands of entities the manifests are
+    /// much.
+    pub async fn fetch_each<T>(
+        &self,
+        source: &Source,
+        order: &FetchOrder,
+        only: &(dyn Fn(Option<&EntityId>) -> bool + Sync),
+        watch: &(dyn Fn(FetchEvent) + Sync),
+        take: &(dyn Fn(Fetched) -> T + Sync),
+    ) -> Result<Vec<T>, IngestError> {
         let prepared = self.prepare(source).await?;
         let before = self.fetched_before(source, order).await?;
         let entities: Vec<Option<&Entity>> = match source.entities.rows.as_slice() {
@@ -233,21 +247,20 @@ impl Ingest {
             let (prepared, before, done) = (&prepared, &before, &done);
             async move {
                 let id = entity.map(|entity| entity.id.clone());
-                let there = before.iter().find(|stored| stored.manifest.entity == id);
                 let span = match &id {
                     Some(entity) => tracing::error_span!("entity", %entity),
                     None => tracing::Span::none(),
                 };
                 let fetch = || self.fetch_one(source, entity, order, prepared, watch);
-                let (outcome, fetched_before) = match there {
-                    Some(stored) => (Ok(stored.clone()), true),
+                let (outcome, fetched_before) = match before.get(&id) {
+                    Some(key) => (self.store.manifest(key).await, true),
                     None => (fetch().instrument(span).await, false),
                 };
                 if let Some(entity) = id.clone() {
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     watch(FetchEvent::Entity { entity, done, of });
                 }
-                Fetched { entity: id, outcome, fetched_before }
+                take(Fetched { entity: id, outcome, fetched_before })
             }
         });
         let at_once = source.entities.concurrency.max(1) * KEPT_BESIDE_ASKED;
@@ -286,22 +299,28 @@ impl Ingest {
     }
 
     /// What was accepted for the same scheduled instant before: a fire that is delivered twice, or tried
-    /// again because the database was away, does not ask the API again.
+    /// again because the database was away, does not ask the API again. Gives the first manifest's key of each
+    /// entity.
     async fn fetched_before(
         &self,
         source: &Source,
         order: &FetchOrder,
-    ) -> Result<Vec<StoredManifest>, IngestError> {
-        let Some(scheduled_at) = order.scheduled_at else { return Ok(Vec::new()) };
+    ) -> Result<BTreeMap<Option<EntityId>, String>, IngestError> {
+        let mut before = BTreeMap::new();
+        let Some(scheduled_at) = order.scheduled_at else { return Ok(before) };
         let after = crate::RawKey::manifests_from(&source.id, scheduled_at);
-        let mut stored = self.store.manifests(&source.id, Some(&after)).await?;
-        stored.retain(|stored| {
-            let manifest = &stored.manifest;
-            manifest.is_accepted()
+        let keys = self.store.manifest_keys(&source.id, Some(&after)).await?;
+        let mut reading =
+            stream::iter(&keys).map(|key| self.store.manifest(key)).buffered(READ_AT_ONCE);
+        while let Some(StoredManifest { key, manifest }) = reading.try_next().await? {
+            if manifest.is_accepted()
                 && manifest.scheduled_at == order.scheduled_at
                 && manifest.data_date == order.data_date
-        });
-        Ok(stored)
+            {
+                before.entry(manifest.entity).or_insert(key);
+            }
+        }
+        Ok(before)
     }
 
     async fn fetch_one(

@@ -16,6 +16,9 @@ use jiff::{SignedDuration, ToSpan};
 /// Hours of a year.
 pub(crate) const HOURS: usize = 8760;
 
+/// How long an hour is as the archive writes it, in quotes and with a comma.
+const TIME: usize = "\"2025-01-01T00:00\",".len();
+
 /// The server; it stops with the process.
 pub(crate) struct Api {
     address: SocketAddr,
@@ -55,8 +58,11 @@ fn serve(stream: TcpStream, times: &str, asked: &AtomicI64) -> std::io::Result<(
             line.clear();
         }
         let body = if target.contains("/v1/archive") {
-            let place = target.split("place=p").nth(1).and_then(|rest| rest.get(..4));
-            archive(place.unwrap().parse().unwrap(), times)
+            let said = |name: &str| {
+                let rest = target.split(name).nth(1).unwrap_or_default();
+                rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse::<usize>().unwrap()
+            };
+            archive(said("place=p"), said("hours="), times)
         } else {
             // Each question moves the window on by a day and restates what was said before.
             let day = asked.fetch_add(1, Ordering::Relaxed) / 2;
@@ -83,10 +89,12 @@ fn times() -> String {
     hours.collect::<Vec<_>>().join(",")
 }
 
-/// A year of one place.
-fn archive(place: u64, times: &str) -> String {
-    let mut noise = Noise(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(place + 1));
-    let mut body = String::with_capacity(500_000);
+/// The first hours of one place's year.
+fn archive(place: usize, hours: usize, times: &str) -> String {
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(place as u64 + 1));
+    let mut body = String::with_capacity(60 * hours);
+    let times = &times[..(hours * TIME).min(times.len())];
+    let times = times.trim_end_matches(',');
     body.push_str(&format!(
         "{{\"latitude\":{}.{:02},\"longitude\":-{}.{:02},\"generationtime_ms\":1.5,\"utc_offset_seconds\":0,\
          \"timezone\":\"GMT\",\"timezone_abbreviation\":\"GMT\",\"elevation\":{}.0,\"hourly_units\":{{\
@@ -103,7 +111,7 @@ fn archive(place: u64, times: &str) -> String {
         ("cloud_cover", 0, 100, false),
     ] {
         body.push_str(&format!(",\"{name}\":["));
-        for hour in 0..HOURS {
+        for hour in 0..hours {
             if hour > 0 {
                 body.push(',');
             }

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use daymark_extract::{Mapped, Outline};
+use daymark_extract::Mapped;
 use daymark_ingest::{RawStore, StoredManifest};
 use daymark_plan::{Clock, Environment, Plan};
 use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{
-    self, FetchPath, FetchShape, Outcome, PendingFetch, RowsError, Verdict, Verdicts,
+    self, FetchPath, FromRaw, Outcome, PendingFetch, RowsError, Shapes, Verdict, Verdicts,
 };
 use daymark_warehouse::{Session, Warehouse};
 use futures::{SinkExt, StreamExt, TryStreamExt, stream};
@@ -104,20 +104,20 @@ impl<'b> Bench<'b> {
         Self { plan, store, encoded }
     }
 
-    /// The manifests of the first fetch of every place, or the second.
-    async fn manifests(&self, second: bool) -> Vec<StoredManifest> {
-        let mut all = self.store.manifests(&self.plan.sources[0].id, None).await.unwrap();
+    /// The keys of the manifests of the first fetch of every place, or the second.
+    async fn keys(&self, second: bool) -> Vec<String> {
+        let mut all = self.store.manifest_keys(&self.plan.sources[0].id, None).await.unwrap();
         let places = self.plan.sources[0].entities.rows.len();
         if second { all.split_off(places) } else { all.drain(..places).collect() }
     }
 
     async fn extract(&self) -> Duration {
-        let manifests = self.manifests(false).await;
+        let keys = self.keys(false).await;
         let reader = rows::reader(Arc::clone(&self.plan), self.store.clone());
         let began = Instant::now();
         let mut bytes = 0;
-        for stored in manifests {
-            let mut rows = reader(stored.key).await.unwrap();
+        for key in keys {
+            let mut rows = reader(key).await.unwrap();
             while let Some(chunk) = rows.try_next().await.unwrap() {
                 bytes += chunk.len();
             }
@@ -130,8 +130,8 @@ impl<'b> Bench<'b> {
     async fn encode(&self) -> Duration {
         let reader = rows::reader(Arc::clone(&self.plan), self.store.clone());
         let mut file = BufWriter::new(File::create(self.encoded).unwrap());
-        for stored in self.manifests(false).await {
-            let mut rows = reader(stored.key).await.unwrap();
+        for key in self.keys(false).await {
+            let mut rows = reader(key).await.unwrap();
             while let Some(chunk) = rows.try_next().await.unwrap() {
                 file.write_all(&chunk).unwrap();
             }
@@ -143,7 +143,8 @@ impl<'b> Bench<'b> {
         session.client().batch_execute(&self.unkeyed()).await.unwrap();
         let more = "alter table bench_rows add column _entity text, add column _fetch_id uuid";
         session.client().batch_execute(more).await.unwrap();
-        for stored in self.manifests(false).await {
+        for key in self.keys(false).await {
+            let stored = self.store.manifest(&key).await.unwrap();
             let transaction = session.client().transaction().await.unwrap();
             let of_fetch = format!(
                 "alter table bench_rows alter column _entity set default '{}', \
@@ -227,14 +228,14 @@ impl<'b> Bench<'b> {
     }
 
     async fn raw(&self, session: &mut Session) -> Duration {
-        let manifests = self.manifests(false).await;
+        let keys = self.keys(false).await;
         let reader = rows::reader(Arc::clone(&self.plan), self.store.clone());
         let source = &self.plan.sources[0];
         let began = Instant::now();
         let transaction = session.client().transaction().await.unwrap();
         // One COPY, as in (b); the next fetch is opened while this one is copied in, as in a publish.
-        let rows = stream::iter(manifests)
-            .map(move |stored| tokio::spawn(reader(stored.key)))
+        let rows = stream::iter(keys)
+            .map(move |key| tokio::spawn(reader(key)))
             .buffered(2)
             .map(|opened| opened.unwrap().unwrap())
             .flatten();
@@ -293,11 +294,13 @@ impl<'b> Bench<'b> {
 
     async fn publish(&self, session: &mut Session, case: Case) -> Duration {
         let second = case == Case::PublishAgain;
-        let mapped = Mapped::of(&self.plan.sources[0].rows);
-        let pending = |stored| pending(stored, &mapped);
-        let pending: Vec<PendingFetch> =
-            self.manifests(second).await.into_iter().map(pending).collect();
-        let count = pending.len();
+        let (mapped, mut shapes) = (Mapped::of(&self.plan.sources[0].rows), Shapes::default());
+        let mut pending = Vec::new();
+        for key in self.keys(second).await {
+            let stored = self.store.manifest(&key).await.unwrap();
+            pending.push(pending_fetch(stored, &mapped, &mut shapes));
+        }
+        let rows: i64 = pending.iter().map(|fetch| fetch.extracted).sum();
         // The tables are there, as on every day but the first.
         daymark_warehouse::contract::ensure(session, &self.plan).await.unwrap();
         let (run_id, now) = (uuid::Uuid::now_v7(), Clock::System.now());
@@ -310,14 +313,15 @@ impl<'b> Bench<'b> {
             Box::pin(std::future::ready(Ok(())))
         };
         let verdicts = Verdicts { read: &read, keep: &keep };
+        let rejects = rows::rejects(self.store.clone());
+        let from_raw = FromRaw { rows: &read_rows, rejects: &rejects };
         let request = publish::Request { run_id, now, pending, fence: None };
         let began = Instant::now();
-        let report = publish::publish(session, &self.plan, request, &read_rows, verdicts, &|_| {})
+        let report = publish::publish(session, &self.plan, request, from_raw, verdicts, &|_| {})
             .await
             .unwrap();
         let took = began.elapsed();
         let counts = report.tables["weather_hourly"];
-        let rows = i64::try_from(count * crate::api::HOURS).unwrap();
         let (inserted, unchanged) = if second { (0, rows) } else { (rows, 0) };
         assert_eq!((counts.inserted, counts.unchanged), (inserted, unchanged), "{report:?}");
         took
@@ -334,7 +338,8 @@ async fn clear(session: &mut Session) {
     session.client().batch_execute("checkpoint").await.unwrap();
 }
 
-fn pending(stored: StoredManifest, mapped: &Mapped) -> PendingFetch {
+/// As the program does it, so that what is new of the responses is looked for.
+fn pending_fetch(stored: StoredManifest, mapped: &Mapped, shapes: &mut Shapes) -> PendingFetch {
     let manifest = stored.manifest;
     PendingFetch {
         manifest_key: stored.key,
@@ -347,18 +352,14 @@ fn pending(stored: StoredManifest, mapped: &Mapped) -> PendingFetch {
         outcome: Outcome::Accepted,
         extracted: i64::try_from(manifest.rows.map_or(0, |rows| rows.extracted)).unwrap(),
         rejected: 0,
-        rejects: Vec::new(),
-        shape: manifest.outline.map(|outline| shape(&outline, mapped)),
+        shape: manifest.outline.map(|outline| {
+            let paths = outline.entries().map(|(path, types, example)| FetchPath {
+                path: path.to_owned(),
+                types: types.into_iter().map(str::to_owned).collect(),
+                example: example.map(str::to_owned),
+                is_mapped: mapped.reads(path),
+            });
+            shapes.keep(outline.cut, paths)
+        }),
     }
-}
-
-/// As the program does it, so that what is new of the responses is looked for.
-fn shape(outline: &Outline, mapped: &Mapped) -> FetchShape {
-    let paths = outline.entries().map(|(path, types, example)| FetchPath {
-        path: path.to_owned(),
-        types: types.into_iter().map(str::to_owned).collect(),
-        example: example.map(str::to_owned),
-        is_mapped: mapped.reads(path),
-    });
-    FetchShape { cut: outline.cut, paths: paths.collect() }
 }

@@ -21,7 +21,7 @@ mod world;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use api::Api;
+use api::{Api, HOURS};
 use daymark_testkit::database::Kind;
 use load::Case;
 use world::World;
@@ -78,7 +78,7 @@ fn main() {
     let api = Api::start();
     let any = ["load", "keyed", "embedded", "peers"].iter().any(|name| wanted(name));
     if any {
-        let world = runtime.block_on(World::new(Kind::Native, &api, 300));
+        let world = runtime.block_on(World::new(Kind::Native, &api, 300, HOURS));
         println!(
             "300 objects x 8,760 hours x 5 variables: {} rows, {} MB of JSON",
             world.rows,
@@ -99,7 +99,14 @@ fn main() {
         }
     }
     if wanted("memory") {
-        memory_cases(&runtime, &api);
+        heading("memory at 3,000 objects, 26 million rows");
+        memory_cases(&runtime, &api, 3000, HOURS);
+    }
+    if wanted("fetches") {
+        heading("memory of fetches: 300, and 6,000, of 100 rows");
+        for places in [300, 6000] {
+            memory_cases(&runtime, &api, places, 100);
+        }
     }
     if wanted("day") {
         for kind in [Kind::Native, Kind::Embedded] {
@@ -163,10 +170,9 @@ fn embedded_cases(world: &World) {
     keyed_cases(&world, 1);
 }
 
-/// (e): ten times the data, beside the embedded database's own memory.
-fn memory_cases(runtime: &tokio::runtime::Runtime, api: &Api) {
-    heading("memory at 3,000 objects, 26 million rows");
-    let world = runtime.block_on(World::new(Kind::Native, api, 3000));
+/// (e), beside the embedded database's own memory.
+fn memory_cases(runtime: &tokio::runtime::Runtime, api: &Api, places: usize, hours: usize) {
+    let world = runtime.block_on(World::new(Kind::Native, api, places, hours));
     world.encode();
     let new = run(&world, Case::PublishNew);
     line("native: (c) publish, all rows new", &world, &[new], "");

@@ -10,7 +10,7 @@ use std::process::Command;
 use daymark_testkit::database::{Kind, TestDatabase};
 use tempfile::TempDir;
 
-use crate::api::{Api, HOURS};
+use crate::api::Api;
 use crate::load::Case;
 
 const SETTINGS: &str = "name = \"bench\"\ntime_zone = \"UTC\"\nschedule = \"cron(0 8 * * ? *)\"\n\
@@ -19,7 +19,7 @@ const SETTINGS: &str = "name = \"bench\"\ntime_zone = \"UTC\"\nschedule = \"cron
 const SOURCE: &str = r#"id = "archive"
 [request]
 url = "{{api}}/v1/archive"
-query = { place = "{{ entity.id }}" }
+query = { place = "{{ entity.id }}", hours = "{{hours}}" }
 [entities]
 file = "places.csv"
 [expect]
@@ -55,7 +55,7 @@ range = { column = "wind_speed", min = 0, max = 500 }
 [[checks]]
 name = "a year has its hours"
 severity = "warn"
-row_count = { min = 8760, max = 8784 }
+row_count = { min = {{hours}}, max = {{hours}} }
 
 [[checks]]
 name = "nothing is missing"
@@ -77,8 +77,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Writes the folder and fetches every place twice.
-    pub(crate) async fn new(kind: Kind, api: &Api, places: usize) -> Self {
+    /// Writes the folder and fetches so many hours of every place, twice.
+    pub(crate) async fn new(kind: Kind, api: &Api, places: usize, hours: usize) -> Self {
         let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         for folder in ["sources", "models"] {
             fs::create_dir_all(home.path().join(folder)).unwrap();
@@ -86,8 +86,9 @@ impl World {
         let ids: Vec<String> = (0..places).map(|place| format!("p{place:04}")).collect();
         let write = |name: &str, text: &str| fs::write(home.path().join(name), text).unwrap();
         write("daymark.toml", SETTINGS);
-        write("sources/archive.toml", &SOURCE.replace("{{api}}", &api.url()));
-        write("models/weather_hourly.sql", MODEL);
+        let of_hours = |text: &str| text.replace("{{hours}}", &hours.to_string());
+        write("sources/archive.toml", &of_hours(&SOURCE.replace("{{api}}", &api.url())));
+        write("models/weather_hourly.sql", &of_hours(MODEL));
         write("places.csv", &format!("id\n{}\n", ids.join("\n")));
         // All rows unchanged are a second fetch of each; with ten times the data it is not wanted.
         for _ in 0..if places > 1000 { 1 } else { 2 } {
@@ -101,7 +102,7 @@ impl World {
         }
         let bytes = bytes_in(&home.path().join("raw/archive"));
         let database = TestDatabase::new(kind).await;
-        Self { rows: places * HOURS, bytes, home: home.into(), database, kind }
+        Self { rows: places * hours, bytes, home: home.into(), database, kind }
     }
 
     /// The same raw store on an embedded database.

@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use daymark_extract::Mapped;
-use daymark_ingest::{FetchOrder, Ingest, IngestError, RawStore, Reach, StoredManifest};
+use daymark_ingest::{FetchOrder, Ingest, IngestError, RawStore, Reach};
 use daymark_plan::{Clock, EntityId, Plan, Source, SourceId, one_line};
 use daymark_warehouse::fires::Claim;
-use daymark_warehouse::ledger::{self, IngestOutcome, Ingested, OpenRun, RunKind, Step, StepKey};
+use daymark_warehouse::ledger::{self, Ingested, OpenRun, RunKind, Step, StepKey};
 use daymark_warehouse::publish;
 use daymark_warehouse::{Session, Warehouse, WarehouseError};
 use futures::future::{join, join_all};
@@ -25,7 +24,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::journal::Journal;
-use super::landed::{Fetched, Landed, became, ingested, pending_fetch, with_hint};
+use super::landed::{Brought, Fetched, Landed, became, with_hint};
 use super::progress::RunEvent;
 use super::report::{RunReport, State};
 use super::rows;
@@ -383,16 +382,17 @@ impl Runner {
             };
             let told = |event| watch(RunEvent::Fetch { source_id, event });
             let only = |entity: Option<&EntityId>| !is_published(entity);
-            opened.await?.fetch_all(source, &order, &only, &told).await
-        };
-        match fetched.await {
-            Ok(fetched) => all.extend(fetched.into_iter().map(|fetched| {
+            let take = |fetched: daymark_ingest::Fetched| {
                 let came = match fetched.outcome {
-                    Ok(stored) => Fetched::Stored(Box::new(stored)),
+                    Ok(stored) => Fetched::Stored(Box::new(Brought::of(&stored))),
                     Err(error) => Fetched::Failed(Arc::new(error)),
                 };
                 landed(fetched.entity, came)
-            })),
+            };
+            opened.await?.fetch_each(source, &order, &only, &told, &take).await
+        };
+        match fetched.await {
+            Ok(fetched) => all.extend(fetched),
             Err(error) => {
                 let error = Arc::new(error);
                 all.extend(
@@ -404,11 +404,7 @@ impl Runner {
         }
         self.record(run_id, order, &mut all, ledger_open).await;
         if order.pace.is_some() {
-            let failed = all.iter().find_map(|landed| {
-                let Ingested { outcome, reason, .. } = landed.ingested();
-                matches!(outcome, IngestOutcome::Refused | IngestOutcome::Failed)
-                    .then(|| reason.unwrap_or_default())
-            });
+            let failed = all.iter().find_map(Landed::failure);
             watch(RunEvent::Day { source_id, data_date, failed: failed.as_deref() });
         }
         all
@@ -497,46 +493,40 @@ impl Runner {
         let Some(store) = store else {
             return Ok(Published { report, earlier: Vec::new(), began: now });
         };
-        let manifests = unpublished.iter().flat_map(|found| &found.manifests);
-        let mapped: BTreeMap<&SourceId, Mapped> =
-            self.plan.sources.iter().map(|source| (&source.id, Mapped::of(&source.rows))).collect();
-        let pending = manifests
-            .map(|stored| pending_fetch(stored.clone(), mapped.get(&stored.manifest.source)))
-            .collect();
+        let pending =
+            unpublished.iter_mut().flat_map(|found| std::mem::take(&mut found.pending)).collect();
         let fence = order.claim.as_ref().map(|claim| claim.fence.clone());
         let request = publish::Request { run_id, now, pending, fence };
         let (read, keep) =
             (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
-        let read_rows = rows::reader(Arc::clone(&self.plan), store);
+        let rejects = rows::rejects(store.clone());
+        let read_rows = rows::reader(Arc::clone(&self.plan), store.clone());
+        let from_raw = publish::FromRaw { rows: &read_rows, rejects: &rejects };
         let verdicts = publish::Verdicts { read: &read, keep: &keep };
         let told = |progress: publish::Progress<'_>| watch(RunEvent::Publish(progress));
         let published =
-            publish::publish(&mut session, &self.plan, request, &read_rows, verdicts, &told)
-                .await?;
+            publish::publish(&mut session, &self.plan, request, from_raw, verdicts, &told).await?;
         for found in &unpublished {
             found.settle(&mut session, &published, now).await?;
         }
         report.take(published, &self.plan);
         for landed in &*landed {
             // Another process may have published it since it was listed.
-            if let Fetched::Stored(stored) = &landed.fetched
-                && !report.fetches.contains_key(&stored.key)
-                && let Some(result) = ledger::fetch_result(&mut session, &stored.key).await?
+            if let Some(key) = landed.manifest_key()
+                && !report.fetches.contains_key(&key)
+                && let Some(result) = ledger::fetch_result(&mut session, &key).await?
             {
-                report.fetches.insert(stored.key.clone(), result);
+                report.fetches.insert(key, result);
             }
         }
-        let found = unpublished.iter().flat_map(|found| &found.manifests);
-        let earlier: Vec<&StoredManifest> =
-            found.filter(|stored| !keys.contains(&stored.key)).collect();
-        let requests: Vec<Ingested> = earlier.iter().map(|stored| ingested(stored)).collect();
-        ledger::keep_requests(&mut session, run_id, &requests).await?;
+        for found in &unpublished {
+            found.keep_requests(&mut session, &store, run_id).await?;
+        }
         // One that was refused when it was received is no news.
-        let steps = earlier.iter().filter_map(|stored| {
-            let (outcome, reason) = became(report.fetches.get(&stored.key)?);
-            let Ingested { key, .. } = ingested(stored);
-            let step = Step { key, outcome: outcome.as_str(), reason, started_at: now };
-            stored.manifest.is_accepted().then_some(step)
+        let earlier = unpublished.into_iter().flat_map(|found| found.earlier);
+        let steps = earlier.filter(|fetch| fetch.is_accepted).filter_map(|fetch| {
+            let (outcome, reason) = became(report.fetches.get(&fetch.manifest_key)?);
+            Some(Step { key: fetch.step, outcome: outcome.as_str(), reason, started_at: now })
         });
         let earlier = steps.collect();
         Ok(Published { report, earlier, began: now })
@@ -560,14 +550,14 @@ impl Runner {
             let now = self.clock.now();
             let mut steps = Vec::new();
             for landed in landed {
-                let Fetched::Stored(stored) = &landed.fetched else {
+                let Fetched::Stored(brought) = &landed.fetched else {
                     // It was told when it failed, if it could be.
                     if let (Fetched::Failed(error), false) = (&landed.fetched, landed.recorded) {
                         landed.fail(&mut session, run_id, &with_hint(error), now).await?;
                     }
                     continue;
                 };
-                if stored.manifest.is_accepted() {
+                if brought.is_accepted {
                     landed.fail(&mut session, run_id, &reason, now).await?;
                     steps.push(Step {
                         key: landed.key(),
@@ -577,7 +567,7 @@ impl Runner {
                     });
                 } else {
                     // The publish would have taken note of it.
-                    let reason = stored.manifest.reason.as_deref().unwrap_or("it was refused");
+                    let reason = brought.reason.as_deref().unwrap_or("it was refused");
                     landed.fail(&mut session, run_id, reason, now).await?;
                 }
             }
@@ -669,14 +659,11 @@ async fn record(
     landed: &mut [Landed],
     now: Timestamp,
 ) -> Result<(), WarehouseError> {
-    let untold = landed.iter().filter(|landed| !landed.recorded);
-    let parts: Vec<Ingested> = untold.map(Landed::ingested).collect();
+    let parts: Vec<Ingested> = landed.iter().filter_map(Landed::ingested).collect();
     if parts.is_empty() {
         return Ok(());
     }
     ledger::end_ingest(session, run_id, &parts, now).await?;
-    for landed in landed {
-        landed.recorded = true;
-    }
+    landed.iter_mut().for_each(Landed::is_recorded);
     Ok(())
 }

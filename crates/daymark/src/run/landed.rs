@@ -9,9 +9,7 @@ use daymark_extract::{Mapped, Outline};
 use daymark_ingest::{ErrorKind, IngestError, Manifest, Outcome, StoredManifest};
 use daymark_plan::{EntityId, SourceId, one_line};
 use daymark_warehouse::ledger::{self, IngestOutcome, Ingested, RequestAttempt, StepKey};
-use daymark_warehouse::publish::{
-    self, ExtractionReject, FetchPath, FetchResult, FetchShape, PendingFetch,
-};
+use daymark_warehouse::publish::{self, FetchPath, FetchResult, FetchShape, PendingFetch, Shapes};
 use daymark_warehouse::{Session, WarehouseError};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -31,7 +29,7 @@ pub(super) struct Landed {
 
 pub(super) enum Fetched {
     /// A manifest, accepted or refused.
-    Stored(Box<StoredManifest>),
+    Stored(Box<Brought>),
     /// Nothing could be stored, and why: the same for every entity of a source that none could be
     /// fetched of.
     Failed(Arc<IngestError>),
@@ -39,6 +37,35 @@ pub(super) enum Fetched {
     PublishedAlready,
     /// The schedule came to a day that the source has no data of, and why.
     NoData(String),
+}
+
+/// What a run goes on with of a fetch it made: of thousands of them, their manifests would be most of its
+/// memory.
+pub(super) struct Brought {
+    pub(super) manifest_key: String,
+    pub(super) is_accepted: bool,
+    /// Why it was not taken.
+    pub(super) reason: Option<String>,
+    /// Its line of the report, but for what became of it.
+    part: Part,
+    /// What the ledger is told; nothing once it was.
+    ingested: Option<Ingested>,
+}
+
+impl Brought {
+    pub(super) fn of(stored: &StoredManifest) -> Self {
+        let manifest = &stored.manifest;
+        let mut part =
+            Part::new(manifest.source.clone(), manifest.data_date, manifest.entity.clone());
+        part.fetched(&stored.key, manifest);
+        Self {
+            manifest_key: stored.key.clone(),
+            is_accepted: manifest.is_accepted(),
+            reason: manifest.reason.clone(),
+            part,
+            ingested: Some(ingested(stored)),
+        }
+    }
 }
 
 /// Why a fire of the schedule leaves a day alone.
@@ -54,10 +81,13 @@ impl Landed {
         }
     }
 
-    /// What came of asking.
-    pub(super) fn ingested(&self) -> Ingested {
+    /// What came of asking, unless the ledger was told of it.
+    pub(super) fn ingested(&self) -> Option<Ingested> {
+        if self.recorded {
+            return None;
+        }
         let (outcome, reason, error_kind) = match &self.fetched {
-            Fetched::Stored(stored) => return ingested(stored),
+            Fetched::Stored(brought) => return brought.ingested.clone(),
             Fetched::Failed(error) => {
                 (IngestOutcome::Failed, with_hint(error), Some(word(error.kind())))
             }
@@ -66,27 +96,45 @@ impl Landed {
             }
             Fetched::NoData(why) => (IngestOutcome::Skipped, why.clone(), None),
         };
-        Ingested {
+        Some(Ingested {
             key: self.key(),
             outcome,
             fetch_id: None,
             reason: Some(reason),
             error_kind,
             attempts: Vec::new(),
+        })
+    }
+
+    /// Takes note that the ledger was told what came of asking.
+    pub(super) fn is_recorded(&mut self) {
+        self.recorded = true;
+        if let Fetched::Stored(brought) = &mut self.fetched {
+            brought.ingested = None;
+        }
+    }
+
+    /// Why there is nothing to publish, in words, where that is so.
+    pub(super) fn failure(&self) -> Option<String> {
+        match &self.fetched {
+            Fetched::Stored(brought) if brought.is_accepted => None,
+            Fetched::Stored(brought) => Some(brought.reason.clone().unwrap_or_default()),
+            Fetched::Failed(error) => Some(with_hint(error)),
+            Fetched::PublishedAlready => None,
         }
     }
 
     /// The key of its manifest.
     pub(super) fn manifest_key(&self) -> Option<String> {
         match &self.fetched {
-            Fetched::Stored(stored) => Some(stored.key.clone()),
+            Fetched::Stored(brought) => Some(brought.manifest_key.clone()),
             Fetched::Failed(_) | Fetched::PublishedAlready | Fetched::NoData(_) => None,
         }
     }
 
     /// Whether there is a response that a later run can publish.
     pub(super) fn is_kept(&self) -> bool {
-        matches!(&self.fetched, Fetched::Stored(stored) if stored.manifest.is_accepted())
+        matches!(&self.fetched, Fetched::Stored(brought) if brought.is_accepted)
     }
 
     /// Marks its day as failed, for a reason that left no manifest.
@@ -107,9 +155,9 @@ impl Landed {
             Fetched::PublishedAlready => part.skipped(PUBLISHED_ALREADY),
             Fetched::NoData(why) => part.skipped(why),
             Fetched::Failed(error) => part.failed(with_hint(error)),
-            Fetched::Stored(stored) => {
-                part.fetched(&stored.key, &stored.manifest);
-                match run.fetches.get(&stored.key).map(became) {
+            Fetched::Stored(brought) => {
+                part = brought.part.clone();
+                match run.fetches.get(&brought.manifest_key).map(became) {
                     Some((State::Quarantined, reason)) => {
                         part.quarantined(reason.unwrap_or_default());
                     }
@@ -134,6 +182,15 @@ pub(super) fn became(result: &FetchResult) -> (State, Option<String>) {
     }
 }
 
+/// What a manifest is of, as a step of a run.
+pub(super) fn step_key(manifest: &Manifest) -> StepKey {
+    StepKey {
+        source_id: manifest.source.clone(),
+        data_date: manifest.data_date,
+        entity: manifest.entity.clone(),
+    }
+}
+
 /// What a manifest tells of asking.
 pub(super) fn ingested(stored: &StoredManifest) -> Ingested {
     let manifest = &stored.manifest;
@@ -148,14 +205,9 @@ pub(super) fn ingested(stored: &StoredManifest) -> Ingested {
         error_kind: attempt.error_kind.map(word),
         message: attempt.message.clone(),
     });
-    let key = StepKey {
-        source_id: manifest.source.clone(),
-        data_date: manifest.data_date,
-        entity: manifest.entity.clone(),
-    };
     let is_accepted = manifest.is_accepted();
     Ingested {
-        key,
+        key: step_key(manifest),
         outcome: if is_accepted { IngestOutcome::Fetched } else { IngestOutcome::Refused },
         fetch_id: Some(manifest.id),
         reason: manifest.reason.clone(),
@@ -175,8 +227,13 @@ pub(super) fn with_hint(error: &IngestError) -> String {
     format!("{}; {}", one_line(error), error.hint())
 }
 
-/// A fetch by its manifest, as a publish takes it; `mapped` are the paths that its source's fields read.
-pub(crate) fn pending_fetch(stored: StoredManifest, mapped: Option<&Mapped>) -> PendingFetch {
+/// A fetch by its manifest, as a publish takes it; `mapped` are the paths that its source's fields read,
+/// `shapes` what other fetches of the source look like.
+pub(crate) fn pending_fetch(
+    stored: StoredManifest,
+    mapped: &Mapped,
+    shapes: &mut Shapes,
+) -> PendingFetch {
     let Manifest {
         id,
         source,
@@ -192,13 +249,6 @@ pub(crate) fn pending_fetch(stored: StoredManifest, mapped: Option<&Mapped>) -> 
     } = stored.manifest;
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let rows = rows.unwrap_or_default();
-    let rejects = rows.rejects.into_iter().map(|reject| ExtractionReject {
-        row: reject.row,
-        value: serde_json::json!({
-            "field": reject.field, "path": reject.path, "value": reject.value,
-        }),
-        reason: reject.reason,
-    });
     PendingFetch {
         manifest_key: stored.key,
         fetch_id: id,
@@ -213,17 +263,16 @@ pub(crate) fn pending_fetch(stored: StoredManifest, mapped: Option<&Mapped>) -> 
         },
         extracted: count(rows.extracted),
         rejected: count(rows.rejected),
-        rejects: rejects.collect(),
-        shape: outline.map(|outline| fetch_shape(&outline, mapped)),
+        shape: outline.map(|outline| fetch_shape(&outline, mapped, shapes)),
     }
 }
 
-fn fetch_shape(outline: &Outline, mapped: Option<&Mapped>) -> FetchShape {
+fn fetch_shape(outline: &Outline, mapped: &Mapped, shapes: &mut Shapes) -> FetchShape {
     let paths = outline.entries().map(|(path, types, example)| FetchPath {
         path: path.to_owned(),
         types: types.into_iter().map(str::to_owned).collect(),
         example: example.map(str::to_owned),
-        is_mapped: mapped.is_some_and(|mapped| mapped.reads(path)),
+        is_mapped: mapped.reads(path),
     });
-    FetchShape { cut: outline.cut, paths: paths.collect() }
+    shapes.keep(outline.cut, paths)
 }

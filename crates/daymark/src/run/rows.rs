@@ -1,6 +1,6 @@
-//! Hands the rows of a fetch from the raw store to the publish.
+//! Hands the rows of a fetch from the raw store to the publish, and those that were set aside.
 //!
-//! In: a manifest's key. Out: a stream of COPY binary chunks, extracted from the archived bytes on a
+//! In: a manifest's key. Out: what extraction set aside, or a stream of COPY binary chunks, extracted from the archived bytes on a
 //! thread of their own while PostgreSQL takes them in; a few chunks at a time, so memory is bounded by
 //! the largest page, or by the longest line of one that is lines. Deliberately absent: storing anything.
 
@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use daymark_extract::{CHUNK_BYTES, EntityValue, RowContext};
 use daymark_ingest::{Manifest, Page, RawStore};
 use daymark_plan::{Plan, RowsSpec, Source};
-use daymark_warehouse::publish::{RowStream, RowsError};
+use daymark_warehouse::publish::{ExtractionReject, RowStream, RowsError};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
@@ -36,6 +36,26 @@ pub(crate) fn reader(
     move |key| {
         let (plan, store) = (Arc::clone(&plan), store.clone());
         Box::pin(async move { open(&plan, &store, &key).await })
+    }
+}
+
+/// The reader of the rows that extraction set aside of fetches.
+pub(crate) fn rejects(
+    store: RawStore,
+) -> impl Fn(String) -> BoxFuture<'static, Result<Vec<ExtractionReject>, RowsError>> + Send + Sync {
+    move |key| {
+        let store = store.clone();
+        Box::pin(async move {
+            let rows = store.manifest(&key).await?.manifest.rows.unwrap_or_default();
+            let rejects = rows.rejects.into_iter().map(|reject| ExtractionReject {
+                row: reject.row,
+                value: serde_json::json!({
+                    "field": reject.field, "path": reject.path, "value": reject.value,
+                }),
+                reason: reject.reason,
+            });
+            Ok(rejects.collect())
+        })
     }
 }
 

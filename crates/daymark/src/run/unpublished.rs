@@ -9,14 +9,17 @@
 
 use std::collections::BTreeSet;
 
-use daymark_ingest::{IngestError, RawKey, RawStore, StoredManifest};
+use daymark_extract::Mapped;
+use daymark_ingest::{RawKey, RawStore};
 use daymark_plan::{Plan, Source, SourceId, one_line};
-use daymark_warehouse::ledger::{self, Noted};
-use daymark_warehouse::publish::{FetchResult, Report};
+use daymark_warehouse::ledger::{self, Ingested, Noted, StepKey};
+use daymark_warehouse::publish::{FetchResult, PendingFetch, Report, Shapes};
 use daymark_warehouse::{Session, WarehouseError};
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
+use super::landed::{ingested, pending_fetch, step_key};
 use crate::failure::Failure;
 
 /// How far before the newest manifest noted is listed.
@@ -25,18 +28,32 @@ const BACK: SignedDuration = SignedDuration::from_hours(1);
 /// How often all manifests of a source are listed.
 const IN_FULL_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
-/// How many manifests are read at once.
+/// How many manifests are read at once. None is kept: there may be thousands, after the loss of a database
+/// all that there ever were.
 const READ_AT_ONCE: usize = 16;
+
+/// For how many fetches the ledger is told at once what was asked.
+const TOLD_AT_ONCE: usize = 100;
 
 /// What is unpublished of a source.
 pub(super) struct Unpublished {
     source_id: SourceId,
-    /// The fetches, by their manifests.
-    pub(super) manifests: Vec<StoredManifest>,
+    /// The fetches.
+    pub(super) pending: Vec<PendingFetch>,
+    /// Those of them that this run did not make.
+    pub(super) earlier: Vec<Earlier>,
     /// What is wrong with those that cannot be read.
     pub(super) unreadable: Vec<String>,
     in_full: bool,
     noted: Noted,
+}
+
+/// A fetch of an earlier run, or of another program.
+pub(super) struct Earlier {
+    pub(super) manifest_key: String,
+    pub(super) step: StepKey,
+    /// Whether it was taken when it was received.
+    pub(super) is_accepted: bool,
 }
 
 /// How a source is looked through.
@@ -80,17 +97,54 @@ impl Unpublished {
         wanted.retain(|key| !known.contains(key) || noted.to_try_again.contains(key));
         let prefix = format!("manifests/{source_id}/");
         wanted.extend(look.landed.iter().filter(|key| key.starts_with(&prefix)).cloned());
-        let (mut manifests, mut unreadable) = (Vec::new(), Vec::new());
-        let reading = stream::iter(&wanted).map(|key| store.manifest(key)).buffered(READ_AT_ONCE);
-        let read: Vec<Result<StoredManifest, IngestError>> = reading.collect().await;
-        for manifest in read {
-            match manifest {
-                Ok(stored) => manifests.push(stored),
-                Err(error) => unreadable.push(one_line(&error)),
+        let (mapped, mut shapes) = (Mapped::of(&source.rows), Shapes::default());
+        let (mut pending, mut unreadable) = (Vec::new(), Vec::new());
+        let mut earlier = Vec::new();
+        let mut reading =
+            stream::iter(&wanted).map(|key| store.manifest(key)).buffered(READ_AT_ONCE);
+        while let Some(read) = reading.next().await {
+            let stored = match read {
+                Ok(stored) => stored,
+                Err(error) => {
+                    unreadable.push(one_line(&error));
+                    continue;
+                }
+            };
+            if !look.landed.contains(&stored.key) {
+                earlier.push(Earlier {
+                    manifest_key: stored.key.clone(),
+                    step: step_key(&stored.manifest),
+                    is_accepted: stored.manifest.is_accepted(),
+                });
             }
+            pending.push(pending_fetch(stored, &mapped, &mut shapes));
         }
         let (source_id, in_full) = (source_id.clone(), after.is_none());
-        Ok(Self { source_id, manifests, unreadable, in_full, noted })
+        Ok(Self { source_id, pending, earlier, unreadable, in_full, noted })
+    }
+
+    /// Tells the ledger what was asked for the fetches that this run published and did not make, by their
+    /// manifests. One that cannot be read once more leaves it untold; it is published all the same.
+    pub(super) async fn keep_requests(
+        &self,
+        session: &mut Session,
+        store: &RawStore,
+        run_id: Uuid,
+    ) -> Result<(), WarehouseError> {
+        for some in self.earlier.chunks(TOLD_AT_ONCE) {
+            let reading = stream::iter(some).map(|fetch| store.manifest(&fetch.manifest_key));
+            let asked = reading.buffered(READ_AT_ONCE).filter_map(async |read| match read {
+                Ok(stored) => Some(ingested(&stored)),
+                Err(error) => {
+                    let error = one_line(&error);
+                    tracing::warn!("the requests of a fetch are not in the ledger: {error}");
+                    None
+                }
+            });
+            let asked: Vec<Ingested> = asked.collect().await;
+            ledger::keep_requests(session, run_id, &asked).await?;
+        }
+        Ok(())
     }
 
     /// Keeps that all was listed, when all of it is in the ledger now. What was left for later is older than
@@ -101,10 +155,11 @@ impl Unpublished {
         published: &Report,
         now: Timestamp,
     ) -> Result<(), WarehouseError> {
-        let postponed = |stored: &StoredManifest| {
-            matches!(published.fetches.get(&stored.key), Some(FetchResult::Postponed(_)))
-        };
-        let left = !self.unreadable.is_empty() || self.manifests.iter().any(postponed);
+        let prefix = format!("manifests/{}/", self.source_id);
+        let mut postponed = published.fetches.iter().filter(|(key, result)| {
+            matches!(result, FetchResult::Postponed(_)) && key.starts_with(&prefix)
+        });
+        let left = !self.unreadable.is_empty() || postponed.next().is_some();
         match (left, self.in_full) {
             (true, _) if self.noted.listed_in_full_at.is_some() => {
                 ledger::set_listed(session, &self.source_id, None).await

@@ -42,7 +42,7 @@ use objects::Objects;
 use s3::Bucket;
 
 /// How many manifests are read at once.
-const READ_AT_ONCE: usize = 16;
+pub(crate) const READ_AT_ONCE: usize = 16;
 
 /// The raw store of a pipeline.
 #[derive(Debug, Clone)]

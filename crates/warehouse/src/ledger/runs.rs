@@ -352,6 +352,9 @@ pub async fn keep_requests(
     run_id: Uuid,
     parts: &[Ingested],
 ) -> Result<(), WarehouseError> {
+    if parts.is_empty() {
+        return Ok(());
+    }
     let doing = WarehouseError::statement("recording requests");
     let transaction = session.client().transaction().await.map_err(&doing)?;
     for part in parts {

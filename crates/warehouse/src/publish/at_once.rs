@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::difference::{self, TableCounts};
 use super::stage::{self, Staging, extents_table, ordered_key};
-use super::{Context, Progress, Statement, checks};
+use super::{Context, Progress, Statement, checks, savepoint};
 use crate::contract::extra_columns;
 use crate::error::{WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
@@ -32,6 +32,8 @@ pub(super) const AT_ONCE_FROM: i64 = 20_000;
 
 /// What says that a fetch is not plain: a key is there or comes twice, a row offends a check (see `insert`).
 const TAKEN_BACK: [SqlState; 2] = [SqlState::UNIQUE_VIOLATION, SqlState::DIVISION_BY_ZERO];
+
+const SAVEPOINT: &str = "at_once";
 
 /// After so many fetches in a row that had to be staged after all, the others are not tried.
 const GIVEN_UP_AFTER: u8 = 2;
@@ -62,8 +64,8 @@ pub(super) struct AtOnce {
     /// What the next fetch is taken for: what the one before it was.
     taken: Option<Taken>,
     failures: u8,
-    /// Whether the savepoint of the fetch before is still there: it is let go with what begins the next one.
-    is_open: bool,
+    /// Whether PostgreSQL was told to join [`BY_HASH`].
+    is_tuned: bool,
     prepared: BTreeMap<(String, Taken), Prepared>,
     fetches: Vec<Uuid>,
     /// Those whose rows were new, with their ordinals.
@@ -109,33 +111,28 @@ impl AtOnce {
         }
         let doing = WarehouseError::statement("publishing a fetch at once");
         let Ok(rows) = staging.rows(context, &statement.manifest_key).await else {
-            self.close(transaction, source, staging).await?;
             return Ok(false);
         };
-        let mut begin = String::new();
-        if self.is_open {
-            begin.push_str(&format!("release savepoint at_once; {}; ", stage::empty(source)));
-        } else if let Some(empty) = staging.empty(source) {
-            begin.push_str(&format!("{empty}; "));
+        if !std::mem::replace(&mut self.is_tuned, true) {
+            transaction.batch_execute(BY_HASH).await.map_err(&doing)?;
         }
-        begin.push_str(&format!("savepoint at_once; {BY_HASH}"));
-        self.is_open = true;
         let mut found = None;
-        if let Ok(copied) = staging.copy(transaction, source, statement, &begin, rows).await? {
+        if let Ok(copied) =
+            staging.copy(transaction, source, statement, Some(SAVEPOINT), rows).await?
+        {
             staging.analyse(transaction, source, copied).await?;
             found = self.all_models(transaction, context, source, statement).await?;
         }
         let Some(found) = found else {
-            let back =
-                format!("rollback to savepoint at_once; release savepoint at_once; {AS_EVER}");
-            transaction.batch_execute(&back).await.map_err(&doing)?;
-            self.is_open = false;
+            savepoint::undo(transaction, SAVEPOINT).await.map_err(&doing)?;
+            self.close(transaction).await?;
             // The statistics went as well.
             staging.forget_statistics();
             self.failures += 1;
             self.taken = None;
             return Ok(false);
         };
+        savepoint::release(transaction, SAVEPOINT).await.map_err(&doing)?;
         self.failures = 0;
         self.fetches.push(statement.fetch_id);
         if found.iter().any(|(_, taken, _)| *taken == Taken::New) {
@@ -154,18 +151,14 @@ impl AtOnce {
         Ok(true)
     }
 
-    /// Keeps what the last fetch did, and leaves everything as staging wants it.
+    /// Has PostgreSQL plan as ever, which staging wants.
     pub(super) async fn close(
         &mut self,
         transaction: &Transaction<'_>,
-        source: &Source,
-        staging: &mut Staging,
     ) -> Result<(), WarehouseError> {
-        if std::mem::take(&mut self.is_open) {
-            let end = format!("release savepoint at_once; {}; {AS_EVER}", stage::empty(source));
-            let ended = transaction.batch_execute(&end).await;
-            ended.map_err(WarehouseError::statement("publishing a fetch at once"))?;
-            staging.is_emptied();
+        if std::mem::take(&mut self.is_tuned) {
+            let told = transaction.batch_execute(AS_EVER).await;
+            told.map_err(WarehouseError::statement("publishing a fetch at once"))?;
         }
         Ok(())
     }

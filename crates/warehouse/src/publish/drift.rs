@@ -17,7 +17,8 @@ use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::{
-    Answer, CheckOutcome, CheckResult, Context, FetchResult, NotDone, PendingFetch, Verdict,
+    Answer, CheckOutcome, CheckResult, Context, FetchPath, FetchResult, FetchShape, NotDone,
+    PendingFetch, Verdict,
 };
 use crate::error::WarehouseError;
 
@@ -29,28 +30,6 @@ const LEARNED: i64 = 5;
 
 /// How many paths a reason names.
 const NAMED: usize = 3;
-
-/// The outline of a fetch's response.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FetchShape {
-    /// Whether what is not here may be there all the same.
-    pub cut: bool,
-    /// Its paths.
-    pub paths: Vec<FetchPath>,
-}
-
-/// A path of a response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchPath {
-    /// The path; `[*]` is any element of an array, `.*` any member under a name that is data.
-    pub path: String,
-    /// The types of its values but null.
-    pub types: Vec<String>,
-    /// A first value, as JSON.
-    pub example: Option<String>,
-    /// Whether a field of `[rows]` reads it.
-    pub is_mapped: bool,
-}
 
 /// How a response differs from those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -170,7 +149,7 @@ impl Shape {
             return drifts;
         }
         let found: BTreeMap<String, &FetchPath> =
-            shape.paths.iter().map(|path| (path.path.clone(), path)).collect();
+            shape.paths.iter().map(|path| (path.path.clone(), path.as_ref())).collect();
         let mut tell =
             |kind, path: &str, old: &BTreeSet<String>, now: Option<&FetchPath>, mapped| {
                 drifts.push(Drift {
@@ -218,7 +197,7 @@ impl Shape {
         let mut learned = BTreeSet::new();
         let is_first = self.paths.is_empty();
         let found: BTreeMap<String, &FetchPath> =
-            shape.paths.iter().map(|path| (path.path.clone(), path)).collect();
+            shape.paths.iter().map(|path| (path.path.clone(), path.as_ref())).collect();
         let missed: Vec<String> = self
             .paths
             .iter()

@@ -19,6 +19,8 @@ mod marts;
 mod rebuild;
 mod record;
 mod restatement;
+mod savepoint;
+mod shape;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -46,10 +48,11 @@ pub use checks::{
 };
 pub(crate) use checks::{check_over_nothing, told_of_check};
 pub use difference::TableCounts;
-pub use drift::{Drift, DriftKind, FetchPath, FetchShape};
+pub use drift::{Drift, DriftKind};
 pub(crate) use history::order_columns;
 pub(crate) use marts::not_without;
 pub use rebuild::{Rebuild, Rebuilt, rebuild};
+pub use shape::{FetchPath, FetchShape, Shapes};
 pub use stage::copy_rows;
 
 /// An error of whoever reads the rows, kept as it is.
@@ -59,6 +62,11 @@ pub type RowStream = Pin<Box<dyn Stream<Item = Result<Bytes, RowsError>> + Send>
 /// Opens the rows of a fetch by its manifest's key.
 pub type ReadRows<'r> =
     dyn Fn(String) -> BoxFuture<'static, Result<RowStream, RowsError>> + Send + Sync + 'r;
+/// Reads the first rows that extraction set aside of a fetch, by its manifest's key.
+pub type ReadRejects<'r> = dyn Fn(String) -> BoxFuture<'static, Result<Vec<ExtractionReject>, RowsError>>
+    + Send
+    + Sync
+    + 'r;
 /// Told what a publish is doing, as it does it.
 pub type Watch<'w> = dyn Fn(Progress<'_>) + Send + Sync + 'w;
 
@@ -94,7 +102,8 @@ pub enum Outcome {
     Refused(String),
 }
 
-/// A fetch that the ledger has not taken note of.
+/// A fetch that the ledger has not taken note of: what tells it from others, in a few hundred bytes, for a
+/// publish may be of thousands. What else is in its manifest is read when its turn comes ([`FromRaw`]).
 #[derive(Debug, Clone)]
 pub struct PendingFetch {
     /// Its manifest's key.
@@ -117,8 +126,6 @@ pub struct PendingFetch {
     pub extracted: i64,
     /// Rows set aside.
     pub rejected: i64,
-    /// The first of them.
-    pub rejects: Vec<ExtractionReject>,
     /// What the response looks like; none of one that an older program fetched.
     pub shape: Option<FetchShape>,
 }
@@ -233,6 +240,21 @@ pub struct Report {
     pub refused: Refused,
 }
 
+/// How what the raw store has of a fetch is read.
+#[derive(Clone, Copy)]
+pub struct FromRaw<'r> {
+    /// Its rows.
+    pub rows: &'r ReadRows<'r>,
+    /// What extraction set aside; it is asked only where there is something.
+    pub rejects: &'r ReadRejects<'r>,
+}
+
+impl std::fmt::Debug for FromRaw<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FromRaw").finish_non_exhaustive()
+    }
+}
+
 /// What to publish.
 #[derive(Debug)]
 pub struct Request {
@@ -267,7 +289,7 @@ pub async fn publish(
     session: &mut Session,
     plan: &Plan,
     request: Request,
-    read_rows: &ReadRows<'_>,
+    from_raw: FromRaw<'_>,
     verdicts: Verdicts<'_>,
     watch: &Watch<'_>,
 ) -> Result<Report, WarehouseError> {
@@ -305,7 +327,7 @@ pub async fn publish(
         publish_id,
         is_told: true,
         is_kept: true,
-        read_rows,
+        read_rows: from_raw.rows,
         verdicts,
         watch,
     };
@@ -313,7 +335,9 @@ pub async fn publish(
         // A source that was taken out of the folder keeps its manifests until it comes back.
         let Some(source) = plan.source(&source_id) else { continue };
         let fetches = record::not_noted(&transaction, plan, source, fetches).await?;
-        publish_source(&mut transaction, &context, source, fetches, &mut report).await?;
+        let read_rejects = from_raw.rejects;
+        publish_source(&mut transaction, &context, source, fetches, read_rejects, &mut report)
+            .await?;
     }
     marts::follow(&mut transaction, &context, &mut report).await?;
     if report.fetches.values().any(|result| *result == FetchResult::Published) {
@@ -370,6 +394,7 @@ async fn publish_source(
     context: &Context<'_>,
     source: &Source,
     fetches: Vec<PendingFetch>,
+    read_rejects: &ReadRejects<'_>,
     report: &mut Report,
 ) -> Result<(), WarehouseError> {
     let doing = WarehouseError::statement("publishing");
@@ -377,6 +402,12 @@ async fn publish_source(
     let mut checked = Vec::new();
     let mut accepted = Vec::new();
     for fetch in &fetches {
+        if let Err(postponed) =
+            checks::extraction_rejects(transaction, context, source, fetch, read_rejects).await?
+        {
+            results.insert(fetch.manifest_key.clone(), postponed.into());
+            continue;
+        }
         match (&fetch.outcome, report.refused.sources.get(&source.id)) {
             (Outcome::Refused(reason), _) => {
                 results.insert(fetch.manifest_key.clone(), FetchResult::Refused(reason.clone()));
@@ -430,9 +461,7 @@ async fn publish_source(
         .filter_map(|fetch| Some((fetch, results.get(&fetch.manifest_key)?)))
         .collect();
     record::fetches(transaction, context, source, &became).await?;
-    for (fetch, result) in became {
-        checks::extraction_rejects(transaction, context, source, fetch, result).await?;
-    }
+    checks::rejects_published(transaction, context, &became).await?;
     checked.extend(compared.results.iter().cloned());
     let drifts =
         drift::record(transaction, context, source, &mut compared, &accepted, &results).await?;
@@ -499,7 +528,7 @@ async fn write_source(
     }
     written.checks.append(&mut staging.told);
     if let Some(at_once) = &mut at_once {
-        at_once.close(transaction, source, &mut staging).await?;
+        at_once.close(transaction).await?;
     }
     if let Some(at_once) = &at_once
         && !at_once.are_apart(transaction, context, source, !staged.is_empty()).await?

@@ -15,6 +15,10 @@ use crate::error::WarehouseError;
 use crate::ledger::{self, Attempt, DayOutcome};
 use crate::older;
 
+/// How many rows a statement of the ledger takes: all of them in one is memory for each fetch, here and in
+/// PostgreSQL.
+pub(super) const AT_ONCE: usize = 500;
+
 /// Opens a publish and gives its id: one more than the last, without gaps. The caller holds the lock
 /// that makes this safe.
 pub(super) async fn start(
@@ -124,6 +128,18 @@ pub(super) async fn in_states(
 
 /// Records what became of fetches, and their days.
 pub(super) async fn fetches(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    source: &Source,
+    became: &[(&PendingFetch, &FetchResult)],
+) -> Result<(), WarehouseError> {
+    for some in became.chunks(AT_ONCE) {
+        some_fetches(transaction, context, source, some).await?;
+    }
+    Ok(())
+}
+
+async fn some_fetches(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,

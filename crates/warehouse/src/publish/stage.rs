@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{CopyInSink, Statement as Prepared, Transaction};
 
 use super::checks::{self, Asked, Purpose};
-use super::{CheckResult, Context, NotDone, Progress, RowStream, RowsError, Statement};
+use super::{CheckResult, Context, NotDone, Progress, RowStream, RowsError, Statement, savepoint};
 use crate::contract::{create_rows, extra_columns};
 use crate::error::{Failure, WarehouseError, said_of_rows};
 use crate::sql::{ident, list, qualified};
@@ -21,6 +21,8 @@ use crate::sql::{ident, list, qualified};
 /// COPY binary's signature, flags and header extension length
 /// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
 const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What a fetch is staged in.
+const SAVEPOINT: &str = "one_fetch";
 /// COPY binary's trailer: a field count of -1.
 const COPY_TRAILER: i16 = -1;
 
@@ -55,7 +57,7 @@ fn fetch_table(source: &Source) -> String {
 }
 
 /// The statement that empties both.
-pub(super) fn empty(source: &Source) -> String {
+fn empty(source: &Source) -> String {
     format!("truncate {}, {}", rows_table(source), fetch_table(source))
 }
 
@@ -95,22 +97,19 @@ impl Staging {
         used.then(|| empty(source))
     }
 
-    /// Takes note that `rows_<source>` has no rows.
-    pub(super) fn is_emptied(&mut self) {
-        self.used = false;
-    }
-
-    /// Makes `raw_<source>` the rows of a fetch, once `begin` has been executed, which leaves it empty. All is
-    /// sent before the first answer is waited for. Gives how many rows there are, as [`copy_rows`] does.
+    /// Makes `raw_<source>` the rows of a fetch. With the name of a savepoint it is emptied first, and the
+    /// savepoint set; without it must be empty. All is sent before the first answer is waited for. Gives how
+    /// many rows there are, as [`copy_rows`] does.
     pub(super) async fn copy(
         &mut self,
         transaction: &Transaction<'_>,
         source: &Source,
         statement: &Statement,
-        begin: &str,
+        savepoint: Option<&str>,
         rows: RowStream,
     ) -> Result<Result<u64, String>, WarehouseError> {
         let doing = WarehouseError::statement("copying rows in");
+        let empty = savepoint.and_then(|_| self.empty(source));
         let (say, copy) = if let Some(copying) = &self.copying {
             copying
         } else {
@@ -126,13 +125,23 @@ impl Staging {
         };
         let Statement { fetch_id, data_date, fetched_at, entity, .. } = statement;
         let said: [&(dyn ToSql + Sync); 4] = [fetch_id, data_date, fetched_at, entity];
-        let (before, said, sink) = future::join3(
-            transaction.batch_execute(begin),
-            transaction.execute(say, &said),
-            transaction.copy_in(copy),
-        )
-        .await;
-        before.map_err(&doing)?;
+        let emptied = async {
+            match &empty {
+                Some(empty) => transaction.batch_execute(empty).await,
+                None => Ok(()),
+            }
+        };
+        let set = async {
+            match savepoint {
+                Some(name) => savepoint::set(transaction, name).await,
+                None => Ok(()),
+            }
+        };
+        let (emptied, set, said, sink) =
+            future::join4(emptied, set, transaction.execute(say, &said), transaction.copy_in(copy))
+                .await;
+        emptied.map_err(&doing)?;
+        set.map_err(&doing)?;
         said.map_err(&doing)?;
         send_rows(sink.map_err(&doing)?, rows).await
     }
@@ -147,8 +156,7 @@ impl Staging {
     ) -> Result<(), WarehouseError> {
         if self.analysed.is_none_or(|rows| copied / 2 > rows || rows / 2 > copied) {
             let analyse = format!("analyze {}", rows_table(source));
-            transaction
-                .batch_execute(&analyse)
+            savepoint::run(transaction, &analyse)
                 .await
                 .map_err(WarehouseError::statement("staging rows"))?;
             self.analysed = Some(copied);
@@ -295,7 +303,7 @@ pub(super) fn are_apart(model: &Model) -> String {
 /// Stages one fetch: its rows through the models, and past their checks, whose answers go into
 /// [`Staging::told`]. The inner error is why it was not staged; then nothing of it stays in staging.
 pub(super) async fn fetch(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
     statement: &Statement,
@@ -311,17 +319,17 @@ pub(super) async fn fetch(
     if let Some(empty) = staging.empty(source) {
         transaction.batch_execute(&empty).await.map_err(&doing)?;
     }
-    let savepoint = transaction.savepoint("one_fetch").await.map_err(&doing)?;
+    savepoint::set(transaction, SAVEPOINT).await.map_err(&doing)?;
     let mut asked = Asked::new(purpose);
     let mut staged =
-        stage_rows(&savepoint, context, source, statement, (rows, staging), &mut asked).await?;
+        stage_rows(transaction, context, source, statement, (rows, staging), &mut asked).await?;
     if staged.is_ok() {
         staged = asked.settle(context, source, statement).await;
     }
     if staged.is_ok() {
-        savepoint.commit().await.map_err(&doing)?;
+        savepoint::release(transaction, SAVEPOINT).await.map_err(&doing)?;
     } else {
-        savepoint.rollback().await.map_err(&doing)?;
+        savepoint::undo(transaction, SAVEPOINT).await.map_err(&doing)?;
         // The statistics went as well.
         staging.forget_statistics();
     }
@@ -338,7 +346,7 @@ async fn stage_rows(
     asked: &mut Asked,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
-    let copied = match staging.copy(transaction, source, statement, "", rows).await? {
+    let copied = match staging.copy(transaction, source, statement, None, rows).await? {
         Ok(copied) => copied,
         Err(reason) => return Ok(Err(NotDone::Failed(reason))),
     };
@@ -579,7 +587,7 @@ impl Tail {
             }
             // PostgreSQL may have put some of them elsewhere; then all of the table is read.
             let forget = format!("delete from {extents} where _ordinal = {ordinal}");
-            transaction.batch_execute(&forget).await.map_err(&doing)?;
+            savepoint::run(transaction, &forget).await.map_err(&doing)?;
             tail.block = None;
         }
     }

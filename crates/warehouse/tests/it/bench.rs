@@ -11,7 +11,8 @@ use daymark_plan::{Clock, Environment, Plan, SourceId};
 use daymark_testkit::database::{Kind, TestDatabase};
 use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{
-    self, Outcome, PendingFetch, Report, Request, RowStream, RowsError, Verdict, Verdicts,
+    self, ExtractionReject, FromRaw, Outcome, PendingFetch, Report, Request, RowStream, RowsError,
+    Verdict, Verdicts,
 };
 use daymark_warehouse::{Reader, Warehouse, WarehouseError};
 use futures::future::BoxFuture;
@@ -55,6 +56,8 @@ pub(crate) struct Bench {
     pub(crate) plan: Arc<Plan>,
     pub(crate) warehouse: Warehouse,
     fetches: BTreeMap<String, (PendingFetch, String)>,
+    /// What extraction set aside of fetches.
+    pub(crate) set_aside: BTreeMap<String, Vec<ExtractionReject>>,
     /// Set to have every read of rows fail.
     pub(crate) store_is_away: Arc<AtomicBool>,
     /// What was decided about fetches: part of what is raw, so it outlives the database.
@@ -101,6 +104,7 @@ impl Bench {
             plan,
             warehouse,
             fetches: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
             store_is_away: Arc::default(),
             verdicts: Arc::default(),
             clock: Clock::manual(at(0)),
@@ -152,7 +156,6 @@ impl Bench {
             outcome: Outcome::Accepted,
             extracted: 0,
             rejected: said.rejected,
-            rejects: Vec::new(),
             shape: None,
         };
         self.fetches.insert(key.clone(), (fetch, said.json.to_owned()));
@@ -210,7 +213,6 @@ impl Bench {
             outcome,
             extracted: 0,
             rejected: 0,
-            rejects: Vec::new(),
             shape: None,
         };
         self.fetches.insert(key.clone(), (fetch, json.to_owned()));
@@ -235,7 +237,17 @@ impl Bench {
         let request = Request { run_id, now: at(0), pending, fence: None };
         let (read, keep) = (self.read_verdicts(), self.keep_verdicts());
         let verdicts = Verdicts { read: &read, keep: &keep };
-        publish::publish(&mut session, &self.plan, request, &self.rows(), verdicts, &|_| {}).await
+        let rejects = |key: String| -> BoxFuture<'static, Result<Vec<_>, RowsError>> {
+            let away = self.store_is_away.load(Ordering::SeqCst);
+            let set_aside = self.set_aside.get(&key).cloned().unwrap_or_default();
+            Box::pin(std::future::ready(if away {
+                Err("the store is away".into())
+            } else {
+                Ok(set_aside)
+            }))
+        };
+        let from_raw = FromRaw { rows: &self.rows(), rejects: &rejects };
+        publish::publish(&mut session, &self.plan, request, from_raw, verdicts, &|_| {}).await
     }
 
     pub(crate) fn read_verdicts(

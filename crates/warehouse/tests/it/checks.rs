@@ -102,11 +102,12 @@ async fn rejected_rows_are_set_aside_once(kind: Kind) {
     let mut bench = Bench::with(kind, &[("models/price.sql", &model)]).await;
     let key = bench.fetch(1, r#"[{"symbol": "A", "price": 13}, {"symbol": "B", "price": 2}]"#);
     bench.pending(&key).rejected = 1;
-    bench.pending(&key).rejects = vec![ExtractionReject {
+    let set_aside = ExtractionReject {
         row: 7,
         value: serde_json::json!({"field": "price", "value": "x"}),
         reason: "no number".to_owned(),
-    }];
+    };
+    bench.set_aside.insert(key.clone(), vec![set_aside]);
     let rejects = "select table_name, check_name, fetch_row, value::text, reason, publish_id \
                    from daymark.reject order by table_name nulls first";
     let aside = [

@@ -5,7 +5,7 @@ use daymark_extract::{Mapped, outline};
 use daymark_testkit::database::Kind;
 use daymark_testkit::on_both_databases;
 use daymark_warehouse::publish::{
-    Answer, CheckOutcome, FetchPath, FetchResult, FetchShape, Report, Verdict,
+    Answer, CheckOutcome, FetchPath, FetchResult, Report, Shapes, Verdict,
 };
 
 use crate::bench::{Bench, SOURCE, at};
@@ -28,8 +28,7 @@ fn shaped(bench: &mut Bench, minute: i64, json: &str) -> String {
         example: example.map(str::to_owned),
         is_mapped: mapped.reads(path),
     });
-    let shape = FetchShape { cut: outline.cut, paths: paths.collect() };
-    bench.pending(&key).shape = Some(shape);
+    bench.pending(&key).shape = Some(Shapes::default().keep(outline.cut, paths));
     key
 }
 

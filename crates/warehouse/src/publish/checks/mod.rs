@@ -21,11 +21,13 @@ use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::stage::{Tail, staged_table};
-use super::{Context, NotDone, Statement};
+use super::{Context, NotDone, Statement, savepoint};
 use crate::error::{Failure, WarehouseError};
 use crate::sql::{ident, qualified};
 
-pub(super) use record::{extraction_rejects, forget_rejects, forget_rejects_of, results};
+pub(super) use record::{
+    extraction_rejects, forget_rejects, forget_rejects_of, rejects_published, results,
+};
 use relations::Seen;
 pub(crate) use relations::check_over_nothing;
 pub use verdict::{Answer, KeepVerdicts, ReadVerdicts, Verdict, Verdicts};
@@ -496,16 +498,16 @@ async fn clear<'o>(
         return Ok(names);
     }
     let look = format!("select {} from {}", counts.join(", "), over.tail.from());
-    transaction.batch_execute("savepoint all_checks").await.map_err(&doing)?;
+    savepoint::set(transaction, "all_checks").await.map_err(&doing)?;
     match transaction.query_one(&look, &[]).await {
         Ok(row) => {
-            transaction.batch_execute("release savepoint all_checks").await.map_err(&doing)?;
+            savepoint::release(transaction, "all_checks").await.map_err(&doing)?;
             let clear = names.into_iter().enumerate().filter(|(at, _)| row.get::<_, i64>(*at) == 0);
             Ok(clear.map(|(_, name)| name).collect())
         }
         Err(error) => {
             Failure::of(error, &over.model.file, &look, "", 0).map_err(&doing)?;
-            transaction.batch_execute("rollback to savepoint all_checks").await.map_err(&doing)?;
+            savepoint::undo(transaction, "all_checks").await.map_err(&doing)?;
             Ok(Vec::new())
         }
     }
@@ -519,7 +521,7 @@ async fn ask(
     sql: &str,
 ) -> Result<Result<Found, Failure>, WarehouseError> {
     let doing = WarehouseError::statement("asking a check");
-    transaction.batch_execute("savepoint one_check").await.map_err(&doing)?;
+    savepoint::set(transaction, "one_check").await.map_err(&doing)?;
     let mut prefix = String::new();
     let mut statement = String::new();
     let answered = async {
@@ -529,7 +531,7 @@ async fn ask(
     };
     match answered.await {
         Ok(rows) => {
-            transaction.batch_execute("release savepoint one_check").await.map_err(&doing)?;
+            savepoint::release(transaction, "one_check").await.map_err(&doing)?;
             let failing = rows.first().map_or(0, |row| row.get(1));
             let sample = rows
                 .iter()
@@ -540,7 +542,7 @@ async fn ask(
         Err(error) => {
             let failure =
                 told_of_check(error, over.model, check, &prefix, &statement).map_err(&doing)?;
-            transaction.batch_execute("rollback to savepoint one_check").await.map_err(&doing)?;
+            savepoint::undo(transaction, "one_check").await.map_err(&doing)?;
             Ok(Err(failure))
         }
     }

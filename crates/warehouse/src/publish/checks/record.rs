@@ -3,7 +3,7 @@
 //! In: results, and the rows to set aside. Out: rows of the ledger, in the publish's own transaction. What
 //! was set aside of a fetch before is replaced, never doubled. Deliberately absent: reading them.
 
-use daymark_plan::{Check, Source};
+use daymark_plan::{Check, Source, one_line};
 use serde_json::json;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::{CheckResult, Over};
 use crate::error::WarehouseError;
-use crate::publish::{Context, FetchResult, PendingFetch};
+use crate::publish::record::AT_ONCE;
+use crate::publish::{Context, FetchResult, NotDone, PendingFetch, ReadRejects};
 use crate::sql::{ident, list};
 
 /// Forgets what checks set aside of fetches.
@@ -100,20 +101,26 @@ pub(super) async fn reject(
     Ok(i64::try_from(moved).unwrap_or(i64::MAX))
 }
 
-/// Records what extraction set aside of a fetch.
+/// Records what extraction set aside of a fetch, before it is known what becomes of the fetch. The inner error:
+/// it cannot be read, as its rows could not be.
 pub(in crate::publish) async fn extraction_rejects(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
     fetch: &PendingFetch,
-    result: &FetchResult,
-) -> Result<(), WarehouseError> {
-    if fetch.rejects.is_empty() {
-        return Ok(());
+    read: &ReadRejects<'_>,
+) -> Result<Result<(), NotDone>, WarehouseError> {
+    if fetch.rejected == 0 {
+        return Ok(Ok(()));
     }
-    let publish_id = (*result == FetchResult::Published).then_some(context.publish_id);
-    let rows: Vec<serde_json::Value> = fetch
-        .rejects
+    let rejects = match read(fetch.manifest_key.clone()).await {
+        Ok(rejects) => rejects,
+        Err(error) => return Ok(Err(NotDone::Postponed(one_line(error.as_ref())))),
+    };
+    if rejects.is_empty() {
+        return Ok(Ok(()));
+    }
+    let rows: Vec<serde_json::Value> = rejects
         .iter()
         .map(|reject| json!({ "row": reject.row, "value": reject.value, "reason": reject.reason }))
         .collect();
@@ -129,28 +136,63 @@ pub(in crate::publish) async fn extraction_rejects(
     let entity = fetch.entity.clone().unwrap_or_default();
     transaction
         .execute(
-            "insert into daymark.reject (fetch_id, manifest_key, source_id, data_date, entity, publish_id,
+            "insert into daymark.reject (fetch_id, manifest_key, source_id, data_date, entity,
                                          at, fetch_row, value, reason)
-             select $1, $2, $3, $4, $5, $6, $7, said.row, said.value, said.reason
-             from jsonb_to_recordset($8::text::jsonb) as said (\"row\" bigint, value jsonb, reason text)",
+             select $1, $2, $3, $4, $5, $6, said.row, said.value, said.reason
+             from jsonb_to_recordset($7::text::jsonb) as said (\"row\" bigint, value jsonb, reason text)",
             &[
                 &fetch.fetch_id,
                 &fetch.manifest_key,
                 &source.id.as_str(),
                 &fetch.data_date,
                 &entity,
-                &publish_id,
                 &context.now,
                 &rows,
             ],
         )
         .await
         .map_err(&doing)?;
+    Ok(Ok(()))
+}
+
+/// Takes note of which publish the rows belong to that extraction set aside of fetches.
+pub(in crate::publish) async fn rejects_published(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    became: &[(&PendingFetch, &FetchResult)],
+) -> Result<(), WarehouseError> {
+    let published = became
+        .iter()
+        .filter(|(fetch, result)| fetch.rejected > 0 && **result == FetchResult::Published);
+    let fetch_ids: Vec<Uuid> = published.map(|(fetch, _)| fetch.fetch_id).collect();
+    if fetch_ids.is_empty() {
+        return Ok(());
+    }
+    transaction
+        .execute(
+            "update daymark.reject set publish_id = $1 where fetch_id = any($2) and check_name is null",
+            &[&context.publish_id, &fetch_ids],
+        )
+        .await
+        .map_err(WarehouseError::statement("recording rejects"))?;
     Ok(())
 }
 
 /// Records what checks said, of the fetches of a publish.
 pub(in crate::publish) async fn results(
+    transaction: &Transaction<'_>,
+    context: &Context<'_>,
+    source: &Source,
+    results: &[CheckResult],
+    published: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<(), WarehouseError> {
+    for some in results.chunks(AT_ONCE) {
+        some_results(transaction, context, source, some, published).await?;
+    }
+    Ok(())
+}
+
+async fn some_results(
     transaction: &Transaction<'_>,
     context: &Context<'_>,
     source: &Source,
@@ -178,9 +220,6 @@ pub(in crate::publish) async fn results(
             })
         })
         .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
     let rows = serde_json::Value::from(rows).to_string();
     transaction
         .execute(
