@@ -12,6 +12,7 @@ mod commands;
 mod crash;
 mod dlq;
 mod doctor;
+mod drift;
 mod entities;
 mod infer;
 mod lead;

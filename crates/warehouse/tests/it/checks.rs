@@ -283,7 +283,8 @@ async fn a_rebuild_obeys_verdicts_and_asks_again_when_told_to(kind: Kind) {
     assert!(rebuild(&bench, true, false).await.is_equal(), "the new verdict is obeyed");
 }
 
-async fn rebuild(bench: &Bench, verify: bool, recheck: bool) -> publish::Rebuilt {
+/// Rebuilds or verifies the table `price`.
+pub(crate) async fn rebuild(bench: &Bench, verify: bool, recheck: bool) -> publish::Rebuilt {
     let mut session = bench.warehouse.session("test").await.unwrap();
     let run_id = Uuid::now_v7();
     let kind = RunKind::Rebuild;

@@ -9,6 +9,7 @@ mod checks;
 mod contracts;
 mod crash;
 mod drift;
+mod drift_recorded;
 mod figures;
 mod fold;
 mod marts;
