@@ -19,6 +19,7 @@ mod lead;
 mod ledger;
 mod model_tests;
 mod monitoring;
+mod older;
 mod raw;
 mod rebuilding;
 mod recorded;
