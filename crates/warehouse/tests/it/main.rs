@@ -13,6 +13,7 @@ mod drift_recorded;
 mod figures;
 mod fold;
 mod marts;
+mod names;
 mod order;
 mod publishing;
 mod reading;
