@@ -10,6 +10,7 @@ mod contracts;
 mod crash;
 mod drift;
 mod drift_recorded;
+mod fence;
 mod figures;
 mod fold;
 mod marts;
