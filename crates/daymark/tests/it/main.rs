@@ -20,6 +20,7 @@ mod ledger;
 mod model_tests;
 mod monitoring;
 mod older;
+mod plan_command;
 mod raw;
 mod rebuilding;
 mod recorded;
