@@ -13,14 +13,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::excerpt;
 use crate::json::{self, Json, Kind};
-use crate::place::path_text;
+use crate::place::{path_text, push_name};
 use crate::shape::is_data;
 
 /// How much of a body is looked at.
 pub const LOOKED_AT: usize = 1 << 20;
 
-/// How many elements of an array are looked at, from its beginning.
+/// How many elements of an array are looked at, from its beginning, and how many members of an object under
+/// names that are data.
 const ELEMENTS: usize = 16;
+
+/// How many bytes of the rest of an array or object are looked at together: as many as a processor takes.
+const BLOCK: usize = 16;
 
 /// How many lines are.
 const LINES: usize = 64;
@@ -197,6 +201,7 @@ impl Walk<'_> {
 
     fn object(&mut self, start: usize, depth: usize) -> usize {
         let is_keyed = self.keyed.contains(&self.path);
+        let mut seen = 0;
         let mut at = start + 1;
         while let Some(name_at) = json::next_item(self.bytes, at) {
             let name_end = json::string_end(self.bytes, name_at);
@@ -210,10 +215,17 @@ impl Walk<'_> {
             };
             let length = self.path.len();
             if is_keyed || is_data(&name) {
+                seen += 1;
+                if seen > ELEMENTS && is_keyed {
+                    return self.rest::<b'{', b'}'>(name_at);
+                }
+                if seen > ELEMENTS {
+                    at = json::value_end(self.bytes, value_at);
+                    continue;
+                }
                 self.path.push_str(".*");
             } else {
-                let step = path_text("", &[Step::Name(name.into_owned())]);
-                self.path.push_str(&step);
+                push_name(&mut self.path, &name);
             }
             at = self.value(value_at, depth + 1);
             self.path.truncate(length);
@@ -229,7 +241,7 @@ impl Walk<'_> {
         while let Some(element) = json::next_item(self.bytes, at) {
             if seen == ELEMENTS {
                 self.path.truncate(length);
-                return self.rest_of_array(element);
+                return self.rest::<b'[', b']'>(element);
             }
             seen += 1;
             at = self.value(element, depth + 1);
@@ -238,22 +250,39 @@ impl Walk<'_> {
         self.end(at)
     }
 
-    /// Where an array ends from one of its elements on.
-    fn rest_of_array(&self, element: usize) -> usize {
+    /// Where an array or object ends from one of its elements or members on. Only its own kind of brackets
+    /// counts, for what is JSON is well nested; a block without any is told by its quotes alone, many bytes
+    /// at once.
+    fn rest<const OPENS: u8, const CLOSES: u8>(&self, from: usize) -> usize {
         let mut depth = 0_usize;
-        let mut at = element;
-        while let Some(byte) = self.bytes.get(at) {
-            match byte {
-                b'"' => {
-                    at = json::string_end(self.bytes, at);
-                    continue;
-                }
-                b'[' | b'{' => depth += 1,
-                b']' | b'}' if depth == 0 => return at + 1,
-                b']' | b'}' => depth -= 1,
-                _ => {}
+        let mut at = from;
+        let mut in_string = false;
+        while at < self.bytes.len() {
+            let block = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>());
+            if let Some(quotes) = block.and_then(plain::<OPENS, CLOSES>) {
+                in_string ^= quotes % 2 == 1;
+                at += BLOCK;
+                continue;
             }
-            at += 1;
+            let end = self.bytes.len().min(at + BLOCK);
+            if in_string {
+                // As if it began just before.
+                at = json::string_end(self.bytes, at - 1);
+                in_string = false;
+            }
+            while at < end {
+                match self.bytes[at] {
+                    b'"' => {
+                        at = json::string_end(self.bytes, at);
+                        continue;
+                    }
+                    byte if byte == OPENS => depth += 1,
+                    byte if byte == CLOSES && depth == 0 => return at + 1,
+                    byte if byte == CLOSES => depth -= 1,
+                    _ => {}
+                }
+                at += 1;
+            }
         }
         self.bytes.len()
     }
@@ -266,14 +295,15 @@ impl Walk<'_> {
     }
 
     fn note(&mut self, word: &'static str, value: Option<Json<'_>>) {
-        if !self.found.contains_key(&self.path) {
-            if self.found.len() == PATHS {
+        let is_full = self.found.len() == PATHS;
+        let seen = match self.found.get_mut(&self.path) {
+            Some(seen) => seen,
+            None if is_full => {
                 self.cut = true;
                 return;
             }
-            self.found.insert(self.path.clone(), Seen::default());
-        }
-        let Some(seen) = self.found.get_mut(&self.path) else { return };
+            None => self.found.entry(self.path.clone()).or_default(),
+        };
         if !word.is_empty() {
             seen.types.insert(word);
         }
@@ -326,6 +356,17 @@ impl Walk<'_> {
         // All columns are in the first line.
         self.cut = false;
     }
+}
+
+/// How many quotes a block has; none where it has a bracket or an escape. (What is
+/// looked for and in how many bytes is known, so that the compiler compares them together.)
+fn plain<const OPENS: u8, const CLOSES: u8>(block: &[u8; BLOCK]) -> Option<u8> {
+    let (mut quotes, mut other) = (0_u8, 0_u8);
+    for byte in block {
+        quotes += u8::from(*byte == b'"');
+        other |= u8::from(*byte == OPENS) | u8::from(*byte == CLOSES) | u8::from(*byte == b'\\');
+    }
+    (other == 0).then_some(quotes)
 }
 
 /// The cells of a line. What is wrapped is taken out of its wrapping.

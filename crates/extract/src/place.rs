@@ -161,17 +161,26 @@ fn locations(path: &JsonPath, root: Json<'_>) -> Result<Vec<Vec<Step>>, ExtractE
 pub(crate) fn path_text(base: &str, steps: &[Step]) -> String {
     let mut text = base.to_owned();
     for step in steps {
-        let written = match step {
-            Step::Name(name) if is_shorthand(name) => write!(text, ".{name}"),
-            Step::Name(name) => {
-                let name = name.replace('\\', "\\\\").replace('\'', "\\'");
-                write!(text, "['{name}']")
+        match step {
+            Step::Name(name) => push_name(&mut text, name),
+            Step::Index(index) => {
+                write!(text, "[{index}]").expect("writing to a string cannot fail");
             }
-            Step::Index(index) => write!(text, "[{index}]"),
-        };
-        written.expect("writing to a string cannot fail");
+        }
     }
     text
+}
+
+/// Has a path go on by a name.
+pub(crate) fn push_name(path: &mut String, name: &str) {
+    if is_shorthand(name) {
+        path.push('.');
+        path.push_str(name);
+        return;
+    }
+    path.push_str("['");
+    path.push_str(&name.replace('\\', "\\\\").replace('\'', "\\'"));
+    path.push_str("']");
 }
 
 /// Whether a name may stand behind a dot.

@@ -119,6 +119,8 @@ pub async fn prepare(
     }
     transaction.batch_execute("set local lock_timeout = '10s'").await.map_err(&doing)?;
     let mut prepared = Prepared::default();
+    // Before views go because a table under them changes: those only come again.
+    let of_marts = marts::changes(&transaction, &schema, &plan.marts).await?;
     let mut kinds = BTreeMap::new();
     for source in &plan.sources {
         let models: Vec<&Model> = plan.models_of(&source.id).collect();
@@ -143,7 +145,7 @@ pub async fn prepare(
     };
     let touched: BTreeSet<String> =
         prepared.changes.iter().filter(is_done).map(|change| change.table.clone()).collect();
-    prepared.changes.extend(marts::changes(&transaction, &schema, &plan.marts).await?);
+    prepared.changes.extend(of_marts);
     if mode != Mode::Show {
         let failures = &mut prepared.refused.marts;
         marts::ensure(&mut transaction, &schema, &plan.marts, touched, failures).await?;

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use tokio_postgres::GenericClient;
 
 use crate::error::WarehouseError;
+use crate::sql::literal;
 
 /// What other files published of a table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -44,6 +45,33 @@ pub(crate) fn code_of(plan: &Plan, model: &Model) -> String {
     format!("{} {source}", model.file_sha256)
 }
 
+/// The publishes of a table, each with whether its rows are what another model, another source file or another
+/// version of daymark made of them: of those before a rebuild, what the rebuild made.
+pub(crate) fn publishes(plan: &Plan, model: &Model) -> String {
+    let source = plan.source(&model.source).map_or("", |source| source.file_sha256.as_str());
+    let code = |part: u8, said: &str| {
+        format!(
+            "(case when said.publish_id <= contract.rebuilt_publish \
+             then split_part(contract.rebuilt_code, ' ', {part}) else said.{said} end)"
+        )
+    };
+    format!(
+        "select said.publish_id, {} <> {} as by_model, {} is distinct from {} as by_source,
+                coalesce(run.program_version <> {}, false) as by_program
+         from daymark.publish_table as said
+         left join daymark.publish as publish on publish.publish_id = said.publish_id
+         left join daymark.run as run on run.run_id = publish.run_id
+         left join daymark.contract as contract on contract.table_name = said.table_name
+         where said.table_name = {}",
+        code(1, "model_sha256"),
+        literal(&model.file_sha256),
+        code(2, "source_sha256"),
+        literal(source),
+        literal(env!("CARGO_PKG_VERSION")),
+        literal(&model.table),
+    )
+}
+
 /// The tables of which other files published days.
 pub(crate) async fn older_days(
     client: &impl GenericClient,
@@ -52,27 +80,15 @@ pub(crate) async fn older_days(
     let mut all = Vec::new();
     for model in &plan.models {
         let Some(source) = plan.source(&model.source) else { continue };
+        let statement = format!(
+            "select count(distinct noted.data_date), min(noted.data_date), max(noted.data_date),
+                    coalesce(bool_or(said.by_model), false), coalesce(bool_or(said.by_source), false)
+             from daymark.fetch as noted join ({}) as said using (publish_id)
+             where noted.source_id = $1 and noted.state = 'published' and (said.by_model or said.by_source)",
+            publishes(plan, model),
+        );
         let row = client
-            .query_one(
-                "select count(distinct noted.data_date), min(noted.data_date), max(noted.data_date),
-                        coalesce(bool_or(said.model_sha256 <> $2), false),
-                        coalesce(bool_or(said.source_sha256 <> $3), false)
-                 from daymark.fetch as noted
-                 join daymark.publish_table as said
-                      on said.publish_id = noted.publish_id and said.table_name = $1
-                 left join daymark.contract as contract on contract.table_name = $1
-                 where noted.source_id = $4 and noted.state = 'published'
-                   and (said.model_sha256 <> $2 or said.source_sha256 <> $3)
-                   and (contract.rebuilt_code is distinct from $5
-                        or noted.publish_id > contract.rebuilt_publish)",
-                &[
-                    &model.table,
-                    &model.file_sha256,
-                    &source.file_sha256,
-                    &source.id.as_str(),
-                    &code_of(plan, model),
-                ],
-            )
+            .query_one(&statement, &[&source.id.as_str()])
             .await
             .map_err(WarehouseError::statement("looking for days of an older model"))?;
         let (Some(first), Some(last)) = (row.get(1), row.get(2)) else { continue };

@@ -157,7 +157,7 @@ fn find(mart: &Mart, columns: &[String], table: &str, made: &str, differing: &st
     // by column.)
     let image = |alias: &str| {
         let columns = list(&format!("{alias}."), columns.iter().map(String::as_str));
-        format!("(select _image from (select {columns}) as _image)")
+        format!("(select row({columns}))")
     };
     let differs = "where kept.ctid is null or made.ctid is null";
     if !mart.key.is_empty() {
@@ -176,7 +176,7 @@ fn find(mart: &Mart, columns: &[String], table: &str, made: &str, differing: &st
         format!(
             "(select _place, _text, row_number() over (partition by _text order by _place) as _number
               from (select one.ctid as _place, {}::text as _text from {of} as one) as texts)",
-            image("one").replace("_image from", "_image::text from"),
+            image("one"),
         )
     };
     format!(

@@ -85,6 +85,8 @@ pub struct WrittenBy {
     pub model_sha256: Option<String>,
     /// The SHA-256 of the source's file, as it was then.
     pub source_sha256: Option<String>,
+    /// The SHA-256 of the model's file by which a rebuild has found the row to be as it is, if one has since.
+    pub rebuilt_model_sha256: Option<String>,
 }
 
 /// A change of what readers had been shown.
@@ -203,19 +205,22 @@ impl Wanted<'_> {
             if has("_data_date").await? { "published._data_date" } else { "null::date" };
         let settled = if has("_settled").await? { "published._settled" } else { "null::boolean" };
         let statement = format!(
-            "select array[{}], {data_date}, {settled}, published._fetch_id, published._fetch_row,
+            "select array[{1}], {data_date}, {settled}, published._fetch_id, published._fetch_row,
                     published._publish_id, noted.manifest_key, publish.published_at, run.run_id, run.kind,
                     run.scheduled_at, run.program_version, said.model_file, said.model_sha256,
-                    said.source_sha256
+                    said.source_sha256,
+                    case when published._publish_id <= contract.rebuilt_publish
+                         then split_part(contract.rebuilt_code, ' ', 1) end
              from {table} as published
              left join daymark.fetch as noted on noted.fetch_id = published._fetch_id
              left join daymark.publish as publish on publish.publish_id = published._publish_id
              left join daymark.run as run on run.run_id = publish.run_id
              left join daymark.publish_table as said
-                  on said.publish_id = published._publish_id and said.table_name = {}
-             where {} order by {data_date} desc nulls last",
-            texts.join(", "),
+                  on said.publish_id = published._publish_id and said.table_name = {0}
+             left join daymark.contract as contract on contract.table_name = {0}
+             where {2} order by {data_date} desc nulls last",
             literal(&self.model.table),
+            texts.join(", "),
             casts.join(" and "),
         );
         let params: Vec<&(dyn ToSql + Sync)> =
@@ -250,6 +255,7 @@ impl Wanted<'_> {
                 model_file: row.get(12),
                 model_sha256: row.get(13),
                 source_sha256: row.get(14),
+                rebuilt_model_sha256: row.get(15),
             },
             checks,
             restatements,

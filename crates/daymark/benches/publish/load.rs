@@ -37,6 +37,8 @@ pub(crate) enum Case {
     Clear,
     /// Extraction alone.
     Extract,
+    /// What the responses look like, which ingest notes down beside extraction.
+    Outline,
     /// (a)
     Raw,
     /// (b)
@@ -49,10 +51,11 @@ pub(crate) enum Case {
     ByHand,
 }
 
-const ALL: [(Case, &str); 8] = [
+const ALL: [(Case, &str); 9] = [
     (Case::Encode, "encode"),
     (Case::Clear, "clear"),
     (Case::Extract, "extract"),
+    (Case::Outline, "outline"),
     (Case::Raw, "raw"),
     (Case::Encoded, "encoded"),
     (Case::PublishNew, "publish-new"),
@@ -79,6 +82,7 @@ impl Case {
         let before = cpu_of("self");
         let (took, server) = match self {
             Self::Extract => (bench.extract().await, Duration::ZERO),
+            Self::Outline => (bench.outline().await, Duration::ZERO),
             Self::Encode => (bench.encode().await, Duration::ZERO),
             _ => bench.on_database(self).await,
         };
@@ -124,6 +128,23 @@ impl<'b> Bench<'b> {
         }
         let took = began.elapsed();
         assert!(bytes > 0);
+        took
+    }
+
+    /// Reading the bodies is not in the time: ingest has them in memory.
+    async fn outline(&self) -> Duration {
+        let rows = &self.plan.sources[0].rows;
+        let mut took = Duration::ZERO;
+        let mut paths = 0;
+        for stored in self.manifests(false).await {
+            for page in &stored.manifest.pages {
+                let body = self.store.read_page(page).await.unwrap();
+                let began = Instant::now();
+                paths += daymark_extract::outline(rows, &body, true).paths.len();
+                took += began.elapsed();
+            }
+        }
+        assert!(paths > 0);
         took
     }
 
@@ -219,7 +240,7 @@ impl<'b> Bench<'b> {
             }
             Case::ByHand => self.by_hand(&mut session).await,
             Case::PublishNew | Case::PublishAgain => self.publish(&mut session, case).await,
-            Case::Encode | Case::Extract => unreachable!("it needs no database"),
+            Case::Encode | Case::Extract | Case::Outline => unreachable!("it needs no database"),
         };
         let server = of_server().saturating_sub(before);
         drop(session);

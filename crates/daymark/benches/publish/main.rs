@@ -120,6 +120,11 @@ fn load_cases(world: &World) {
     heading("native PostgreSQL");
     let alone = many(RUNS, || run(world, Case::Extract));
     line("extraction alone, no database", world, &alone, "");
+    let outlines = many(RUNS, || run(world, Case::Outline));
+    let share =
+        |all: &[Measured]| median_of(&all.iter().map(|one| one.seconds()).collect::<Vec<_>>());
+    let share = format!("{:.1} % of extraction", 100.0 * share(&outlines) / share(&alone));
+    line("the outlines of the responses", world, &outlines, &share);
     let (mut ours, mut encoded) = (Vec::new(), Vec::new());
     let (mut ratios, mut bounds) = (Vec::new(), Vec::new());
     for _ in 0..PAIRS {

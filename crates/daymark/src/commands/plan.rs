@@ -30,11 +30,20 @@ pub(crate) async fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure>
         let prepared = contract::prepare(&mut session, &plan, mode).await?;
         drop(session);
         let reader = Reader::new(warehouse.clone(), Clock::System);
-        Ok::<_, Failure>((prepared, reader.older_days(&plan).await?))
+        // What a mart of the folder as it is comes to; one that changes is tried when it is made.
+        let moves_marts = prepared
+            .changes
+            .iter()
+            .any(|change| plan.marts.iter().any(|mart| mart.file == change.file));
+        let marts = match mode {
+            Mode::Show if !moves_marts => reader.refused_marts().await?,
+            _ => Vec::new(),
+        };
+        Ok::<_, Failure>((prepared, reader.older_days(&plan).await?, marts))
     };
     let compared = compared.await;
     warehouse.close().await;
-    let (prepared, older) = compared?;
+    let (prepared, older, marts) = compared?;
     let refused: Vec<String> = prepared
         .refused
         .sources
@@ -46,11 +55,24 @@ pub(crate) async fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure>
         output::json(&json!({
             "applied": arguments.apply && refused.is_empty(),
             "changes": prepared.changes,
+            "marts_failed": marts,
             "older": older,
             "refused": refused,
         }))?;
     } else {
-        let mut told = text(&prepared, arguments.apply && refused.is_empty());
+        let is_refused = |change: &Change| {
+            let of_source = prepared
+                .refused
+                .sources
+                .keys()
+                .any(|id| plan.models_of(id).any(|model| model.file == change.file));
+            of_source || prepared.refused.marts.iter().any(|failure| failure.file == change.file)
+        };
+        let mut told =
+            text(&prepared, arguments.apply.then_some(&is_refused as &dyn Fn(&Change) -> bool));
+        for mart in &marts {
+            told.push_str(&format!("mart failed: {mart}\n"));
+        }
         for older in &older {
             told.push_str(&format!("{older}\n"));
         }
@@ -62,7 +84,8 @@ pub(crate) async fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure>
     Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn text(prepared: &Prepared, applied: bool) -> String {
+/// The changes; where they were to be made, `is_refused` says of which they were not.
+fn text(prepared: &Prepared, is_refused: Option<&dyn Fn(&Change) -> bool>) -> String {
     if prepared.changes.is_empty() {
         return "the tables are as the contracts say\n".to_owned();
     }
@@ -77,12 +100,25 @@ fn text(prepared: &Prepared, applied: bool) -> String {
         if let Some(rows) = &change.rows {
             text.push_str(&format!("    rows: {rows}\n"));
         }
-        if !applied {
-            text.push_str(&format!("    {}\n", needs(change)));
+        match is_refused {
+            None => text.push_str(&format!("    {}\n", needs(change))),
+            Some(is_refused) if is_refused(change) => {
+                let why = match change.needs {
+                    Needs::Nothing | Needs::Apply => String::new(),
+                    Needs::DataLoss | Needs::OtherRows => format!(": {}", needs(change)),
+                };
+                text.push_str(&format!("    not applied{why}\n"));
+            }
+            Some(_) => {}
         }
     }
-    if applied {
-        text.push_str("applied\n");
+    if let Some(is_refused) = is_refused {
+        let refused = prepared.changes.iter().filter(|change| is_refused(change)).count();
+        text.push_str(&match refused {
+            0 => "applied\n".to_owned(),
+            all if all == prepared.changes.len() => "nothing is applied\n".to_owned(),
+            some => format!("applied, but for {some} of the changes\n"),
+        });
     }
     text
 }

@@ -349,6 +349,9 @@ fn published(plan: &Plan, origin: &Origin) -> String {
         let now = plan.models.iter().find(|model| model.file == *file);
         let changed = match now {
             Some(model) if model.file_sha256 == *then => "the file as it is now",
+            Some(model) if by.rebuilt_model_sha256.as_ref() == Some(&model.file_sha256) => {
+                "the file has changed since; a rebuild by the one of now gives the same row"
+            }
             Some(_) => "the file has changed since: `daymark rebuild` brings its rows over",
             None => "the file is gone",
         };

@@ -406,7 +406,11 @@ impl RunReport {
             "state",
         ];
         let rows: Vec<Vec<String>> = self.sources.iter().map(SourceReport::row).collect();
-        let mut text = output::table(&header, &rows, &[2, 3, 5, 6, 7, 8, 9]);
+        // A publish of what was there has asked for nothing.
+        let mut text = String::new();
+        if !rows.is_empty() {
+            text = output::table(&header, &rows, &[2, 3, 5, 6, 7, 8, 9]);
+        }
         for source in &self.sources {
             if let Some(first) = &source.first_reject {
                 let (id, date, count) = (&source.source, source.data_date, source.rejected);

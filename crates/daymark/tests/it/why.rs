@@ -94,7 +94,16 @@ async fn a_row_leads_back_to_its_bytes(kind: Kind) {
     world.write("models/weather_daily.sql", &since);
     let changed = world.daymark(&named).await;
     changed.expect_code(0);
-    assert!(changed.stdout.contains("(the file has changed since"), "{}", changed.stdout);
+    assert!(changed.stdout.contains("(the file has changed since: `"), "{}", changed.stdout);
+    world.daymark(&["rebuild"]).await.expect_code(0);
+    let rebuilt = world.daymark(&named).await;
+    assert!(
+        rebuilt.stdout.contains(
+            "(the file has changed since; a rebuild by the one of now gives the same row)"
+        ),
+        "{}",
+        rebuilt.stdout
+    );
 
     // Bytes that were tampered with are not shown as what was received.
     let path = world

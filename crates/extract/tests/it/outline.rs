@@ -51,6 +51,55 @@ fn arrays_and_names_that_are_data_are_one_path() {
 }
 
 #[test]
+fn what_follows_long_arrays_and_objects_is_found() {
+    // However the rest of them lies over the blocks that are looked at together: brackets in strings, escapes
+    // at the end of a block, arrays and objects in one another.
+    let elements = [
+        "1",
+        "12.5",
+        r#""a]""#,
+        r#""\\""#,
+        r#""[\"{""#,
+        r#"[1,[2,"]"]]"#,
+        r#"{"k":"}","l":[{}]}"#,
+        "null",
+        r#""\\\"]\\""#,
+    ];
+    let by_name = rows("keyed", "$.named", &["k"]);
+    for space in 0..20 {
+        for first in 0..elements.len() {
+            let many = |named: bool| {
+                let of = (0..40_usize).map(|at| {
+                    let element = elements[(first + at * 7) % elements.len()];
+                    if named { format!("\"{at}{{\":{element}") } else { element.to_owned() }
+                });
+                of.collect::<Vec<_>>().join(",")
+            };
+            let dates: Vec<String> = (10..40)
+                .map(|day| {
+                    format!("\"20{day}-01-01\":{}", elements[(first + day) % elements.len()])
+                })
+                .collect();
+            let body = format!(
+                "{{{}\"list\":[{}],\"named\":{{{}}},\"dates\":{{{},\"word\":true}},\"last\":{{\"x\":1}}}}",
+                " ".repeat(space),
+                many(false),
+                many(true),
+                dates.join(","),
+            );
+            let is_json: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert!(is_json.is_object());
+            let found = outline(&by_name, body.as_bytes(), true);
+            let paths: Vec<&String> = found.paths.keys().collect();
+            for path in ["$.list", "$.named.*", "$.dates.*", "$.dates.word", "$.last.x"] {
+                assert!(paths.iter().any(|other| *other == path), "{path} of {body}: {paths:?}");
+            }
+            assert!(!found.cut);
+        }
+    }
+}
+
+#[test]
 fn what_rows_says_is_keyed_is_keyed() {
     let body = br#"{"rates": {"USD": {"v": 1}, "EUR": {"v": 2}}}"#;
     let by_key = rows("keyed", "$.rates", &["v"]);

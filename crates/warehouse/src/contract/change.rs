@@ -25,6 +25,11 @@ pub enum Needs {
     OtherRows,
 }
 
+/// A number of rows in words.
+fn rows(count: i64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
 /// One difference between a contract and its table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Change {
@@ -230,7 +235,8 @@ impl Comparison<'_, '_> {
         let values = self.count(&format!("{name} is not null")).await?.unwrap_or_default();
         if values > 0 {
             draft.needs = Needs::DataLoss;
-            draft.rows = Some(format!("the values of `{}` in {values} rows are lost", column.name));
+            draft.rows =
+                Some(format!("the values of `{}` in {} are lost", column.name, rows(values)));
         }
         Ok(draft)
     }
@@ -259,8 +265,8 @@ impl Comparison<'_, '_> {
                 self.count(&format!("{} is null", ident(column))).await?.unwrap_or_default();
             if nulls > 0 {
                 draft.needs = Needs::OtherRows;
-                draft.rows =
-                    Some(format!("it is null in {nulls} rows; `daymark rebuild` fills it"));
+                let nulls = rows(nulls);
+                draft.rows = Some(format!("it is null in {nulls}; `daymark rebuild` fills it"));
             }
             drafts.push(draft);
         } else if found.not_null && !wanted.not_null {
@@ -305,14 +311,15 @@ impl Comparison<'_, '_> {
         let other = format!("({column}::{bare_to})::{from} is distinct from {column}");
         match self.count(&other).await? {
             Ok(0) => {
-                let rows = self.count("true").await?.unwrap_or_default();
-                draft.rows = Some(format!("{rows} rows are written anew, none loses a value"));
+                let all = rows(self.count("true").await?.unwrap_or_default());
+                draft.rows = Some(format!("{all} to be written anew, none loses a value"));
             }
-            Ok(rows) => {
+            Ok(losing) => {
                 draft.needs = Needs::DataLoss;
                 draft.rows = Some(format!(
-                    "the values of `{}` in {rows} rows lose what `{to}` does not hold",
-                    wanted.name
+                    "the values of `{}` in {} lose what `{to}` does not hold",
+                    wanted.name,
+                    rows(losing)
                 ));
             }
             Err(said) => {

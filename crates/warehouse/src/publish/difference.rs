@@ -420,7 +420,7 @@ pub(super) fn differs_between(model: &Model, one: &str, other: &str) -> String {
     if !images.is_empty() {
         let row = |side: &str| {
             let columns = list(side, images.iter().copied());
-            format!("(select image from (select {columns}) as image)")
+            format!("(select row({columns}))")
         };
         conditions.push(format!("{} operator(pg_catalog.*<>) {}", row(one), row(other)));
     }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::contract;
 use crate::error::WarehouseError;
+use crate::older;
 use crate::session::Session;
 use crate::sql::{ident, list, literal, qualified};
 
@@ -63,8 +64,8 @@ pub struct Rebuilt {
     pub extra: i64,
     /// Some of their keys.
     pub keys: Vec<String>,
-    /// How many of them were published by other files of the folder, or by another version of daymark,
-    /// than there are now: that is why they differ.
+    /// How many of them were published by another model, source file or version of daymark than there are
+    /// now: that is why they differ.
     pub by_older_model: i64,
 }
 
@@ -392,7 +393,7 @@ async fn compare(
     let key = list("", compared.key.iter().map(String::as_str));
     let image = |alias: &str| {
         let columns = list(&format!("{alias}."), compared.values.iter().map(String::as_str));
-        format!("(select image from (select {columns}) as image)")
+        format!("(select row({columns}))")
     };
     let mut range = Vec::new();
     for (bound, sign) in [(request.from, ">="), (request.to, "<=")] {
@@ -404,22 +405,34 @@ async fn compare(
         }
     }
     let name = ident(&format!("differing_{}", compared.table));
+    // The tables of the ledger have columns of their own names.
+    let keys: Vec<String> = compared
+        .key
+        .iter()
+        .map(|name| format!("coalesce(published.{0}, made.{0}) as {0}", ident(name)))
+        .collect();
+    // A row of the table says who wrote it, one of a history the fetch that said it.
+    let written_by = if compared.is_history { "was.publish_id" } else { "published._publish_id" };
     let find = format!(
         "create temporary table {name} on commit drop as
-         select {key}, published._fetch_id is null as _missing, made._fetch_id is null as _extra,
-                was.code_hash is distinct from $code and was.code_hash is not null as _older
+         with older as materialized (
+             select publish_id from ({}) as said where by_model or by_source or by_program
+         )
+         select {}, published._fetch_id is null as _missing, made._fetch_id is null as _extra,
+                coalesce({written_by}, is_now.publish_id) in (select publish_id from older) as _older
          from {published} as published full join {made} as made using ({key})
          left join daymark.fetch as was on was.fetch_id = published._fetch_id
          left join daymark.fetch as is_now on is_now.fetch_id = made._fetch_id
          where (published._fetch_id is null or made._fetch_id is null
                 or {} operator(pg_catalog.*<>) {}) {}",
+        older::publishes(scratch.plan, model),
+        keys.join(", "),
         image("published"),
         image("made"),
         range.join(" "),
         published = qualified(schema, &compared.table),
         made = qualified(&scratch.schema, &compared.table),
-    )
-    .replace("$code", &literal(&scratch.plan.code_hash(&model.source)));
+    );
     transaction.batch_execute(&find).await.map_err(&doing)?;
     let row = transaction
         .query_one(

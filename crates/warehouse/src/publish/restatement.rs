@@ -40,7 +40,7 @@ pub(super) async fn record(
     let row_of = |alias: &str| {
         let columns =
             list(&format!("{alias}."), model.columns.iter().map(|column| column.name.as_str()));
-        format!("(select to_jsonb(image) from (select {columns}) as image)")
+        format!("(select to_jsonb(image.*) from (select {columns}) as image)")
     };
     let settled = if model.settled.is_some() { " and published._settled" } else { "" };
     let values: Vec<String> = model

@@ -1,5 +1,7 @@
 //! Checks: what is held back, set aside and told, what is asked once, and what a rebuild makes of it.
 
+use std::collections::BTreeMap;
+
 use daymark_testkit::database::Kind;
 use daymark_testkit::on_both_databases;
 use daymark_warehouse::ledger::{self, RunKind};
@@ -284,7 +286,21 @@ async fn a_rebuild_obeys_verdicts_and_asks_again_when_told_to(kind: Kind) {
     assert!(rebuild(&bench, true, false).await.is_equal(), "the new verdict is obeyed");
 }
 
-async fn rebuild(bench: &Bench, verify: bool, recheck: bool) -> publish::Rebuilt {
+/// Rebuilds or verifies the table `price`.
+pub(crate) async fn rebuild(bench: &Bench, verify: bool, recheck: bool) -> publish::Rebuilt {
+    rebuild_tables(bench, verify, recheck).await["price"].clone()
+}
+
+/// Rebuilds or verifies all tables.
+pub(crate) async fn rebuild_all(bench: &Bench, verify: bool) -> BTreeMap<String, publish::Rebuilt> {
+    rebuild_tables(bench, verify, false).await
+}
+
+async fn rebuild_tables(
+    bench: &Bench,
+    verify: bool,
+    recheck: bool,
+) -> BTreeMap<String, publish::Rebuilt> {
     let mut session = bench.warehouse.session("test").await.unwrap();
     let run_id = Uuid::now_v7();
     let kind = RunKind::Rebuild;
@@ -293,12 +309,10 @@ async fn rebuild(bench: &Bench, verify: bool, recheck: bool) -> publish::Rebuilt
         Rebuild { run_id, now: at(9), tables: [].into(), from: None, to: None, verify, recheck };
     let (read, keep) = (bench.read_verdicts(), bench.keep_verdicts());
     let kept = Verdicts { read: &read, keep: &keep };
-    let tables =
-        publish::rebuild(&mut session, &bench.plan, &request, &bench.rows(), kept, &|_| {})
-            .await
-            .unwrap()
-            .unwrap();
-    tables["price"].clone()
+    publish::rebuild(&mut session, &bench.plan, &request, &bench.rows(), kept, &|_| {})
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 async fn built_in_rules_find_what_offends(kind: Kind) {

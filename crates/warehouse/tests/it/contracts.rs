@@ -111,12 +111,12 @@ async fn a_new_nullable_column_is_added_and_other_changes_are_refused(kind: Kind
     assert_eq!(
         outcome(&mut bench, 3, MODEL).await,
         "models/price.sql:4: the table `price` has the column `twice`, which the contract lacks: the values of \
-         `twice` in 1 rows are lost"
+         `twice` in 1 row are lost"
     );
     let retyped = wider.replace("twice = \"double precision\"", "twice = \"integer\"");
     assert_eq!(
         outcome(&mut bench, 4, &retyped).await,
-        "models/price.sql:7: the column `twice` changed from `double precision` to `integer`: 1 rows are \
+        "models/price.sql:7: the column `twice` changed from `double precision` to `integer`: 1 row to be \
          written anew, none loses a value"
     );
 }

@@ -9,15 +9,18 @@ use daymark_warehouse::publish::{
 };
 
 use crate::bench::{Bench, SOURCE, at};
+use crate::checks::rebuild;
 
 on_both_databases! {
     what_is_new_missing_or_changed_is_told_once;
     what_says_nothing_is_not_told;
     a_fetch_with_a_new_field_is_held_back_until_it_is_released;
+    a_field_of_another_type_is_held_back_where_it_is_read;
+    a_rebuild_that_asks_again_obeys_what_was_held_back_until_the_rules_change;
 }
 
 /// Has the fetch know the shape of its response, as its manifest would.
-fn shaped(bench: &mut Bench, minute: i64, json: &str) -> String {
+pub(crate) fn shaped(bench: &mut Bench, minute: i64, json: &str) -> String {
     let key = bench.fetch(minute, json);
     let rows = &bench.plan.sources[0].rows;
     let mapped = Mapped::of(rows);
@@ -32,7 +35,7 @@ fn shaped(bench: &mut Bench, minute: i64, json: &str) -> String {
     key
 }
 
-fn said(report: &Report) -> Vec<String> {
+pub(crate) fn said(report: &Report) -> Vec<String> {
     report.drifts.iter().map(ToString::to_string).collect()
 }
 
@@ -157,4 +160,65 @@ async fn a_fetch_with_a_new_field_is_held_back_until_it_is_released(kind: Kind) 
     let report = bench.publish(&[&again]).await;
     assert_eq!(report.fetches[&again], FetchResult::Published);
     assert_eq!(bench.prices().await, ["[\"A\",5.0]"]);
+}
+
+async fn a_field_of_another_type_is_held_back_where_it_is_read(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    learn(&mut bench, PLAIN, 1..3).await;
+    let price = PLAIN.replace("\"price\": 1", "\"price\": \"2\"");
+    let note = PLAIN.replace("\"x\"", "7").replace("\"price\": 1", "\"price\": 3");
+    let source = format!("{SOURCE}[schema]\non_type_change = \"fail\"\n");
+    bench.change("sources/prices.toml", &source);
+    // What no field reads holds nothing back.
+    let other = shaped(&mut bench, 3, &note);
+    let report = bench.publish(&[&other]).await;
+    assert_eq!(report.fetches[&other], FetchResult::Published);
+    assert_eq!(said(&report), ["`$[*].note` became number, it was string, such as 7"]);
+    let held = shaped(&mut bench, 4, &price);
+    let report = bench.publish(&[&held]).await;
+    let reason = "sources/prices.toml: the shape of the response changed ([schema] on_type_change = \"fail\"): \
+                  `$[*].price`, which `[rows]` reads, became string, it was number, such as \"2\"";
+    assert_eq!(report.fetches[&held], FetchResult::Quarantined(reason.to_owned()));
+    // A new field is none of another type, and the type that was held back is not known by it.
+    let new = PLAIN.replace('}', ", \"extra\": true}");
+    let (new, again) = (shaped(&mut bench, 5, &new), shaped(&mut bench, 6, &price));
+    let report = bench.publish(&[&new, &again]).await;
+    assert_eq!(report.fetches[&new], FetchResult::Published);
+    assert_eq!(report.fetches[&again], FetchResult::Quarantined(reason.to_owned()));
+    assert_eq!(bench.prices().await, ["[\"A\",1.0]"]);
+    // Without the rule it is told, and published.
+    bench.change("sources/prices.toml", SOURCE);
+    let taken = shaped(&mut bench, 7, &price);
+    let report = bench.publish(&[&taken]).await;
+    assert_eq!(report.fetches[&taken], FetchResult::Published);
+    assert_eq!(report.drifts.len(), 1, "{:?}", said(&report));
+    assert_eq!(bench.prices().await, ["[\"A\",2.0]"]);
+}
+
+async fn a_rebuild_that_asks_again_obeys_what_was_held_back_until_the_rules_change(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    let source = format!("{SOURCE}[schema]\non_new_field = \"fail\"\n");
+    bench.change("sources/prices.toml", &source);
+    learn(&mut bench, PLAIN, 1..3).await;
+    let new = PLAIN.replace('}', ", \"extra\": true}").replace("\"price\": 1", "\"price\": 5");
+    let held = shaped(&mut bench, 3, &new);
+    let report = bench.publish(&[&held]).await;
+    assert!(matches!(report.fetches[&held], FetchResult::Quarantined(_)));
+    let states = "select state, reason is not null, publish_id is not null from daymark.fetch \
+                  order by manifest_key desc limit 1";
+    let days = "select state, reason is not null from daymark.day";
+    for recheck in [false, true] {
+        assert!(rebuild(&bench, true, recheck).await.is_equal(), "recheck: {recheck}");
+        rebuild(&bench, false, recheck).await;
+        assert_eq!(bench.prices().await, ["[\"A\",1.0]"]);
+        assert_eq!(bench.rows_of(states).await, [r#"["quarantined",true,false]"#]);
+    }
+    // Asked under other rules it is published.
+    bench.change("sources/prices.toml", SOURCE);
+    assert_eq!(rebuild(&bench, true, true).await.different, 1);
+    assert_eq!(rebuild(&bench, false, true).await.different, 1);
+    assert_eq!(bench.prices().await, ["[\"A\",5.0]"]);
+    assert_eq!(bench.rows_of(states).await, [r#"["published",false,true]"#]);
+    assert_eq!(bench.rows_of(days).await, [r#"["published",false]"#]);
+    assert!(rebuild(&bench, true, false).await.is_equal());
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The two values, two days and three symbols that fetches speak of.
+/// What a fetch says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fetch {
     pub(crate) data_date: i8,
@@ -111,6 +111,51 @@ pub(crate) fn fold(fetches: &[(String, Fetch)], mode: Mode, by_data_date: bool) 
         }
     }
     folded
+}
+
+/// The rule that is not enough: a row is written when it differs from the one that is there and its fetch is not
+/// older than that row's. An unchanged row keeps the fetch that first said its value, so what a late fetch
+/// is compared with is too old. `told` is in the order of publishing.
+pub(crate) fn plain(
+    told: &[(String, Fetch)],
+    mode: Mode,
+    by_data_date: bool,
+) -> BTreeMap<Key, Row> {
+    let mut table: BTreeMap<Key, (Row, (i8, &str))> = BTreeMap::new();
+    for (manifest, fetch) in told {
+        let place = (if by_data_date { fetch.data_date } else { 0 }, manifest.as_str());
+        if mode.deletes() && !fetch.rejects {
+            let days = || fetch.rows.values().map(|(day, _)| *day);
+            table.retain(|key, (row, said)| {
+                let is_covered = match (mode, days().min(), days().max()) {
+                    (Mode::Window, Some(low), Some(high)) => (low..=high).contains(&row.day),
+                    (Mode::Window, ..) => false,
+                    _ => true,
+                };
+                let is_gone = row.entity == fetch.entity
+                    && is_covered
+                    && !fetch.rows.contains_key(&key.0)
+                    && *said < place;
+                !is_gone
+            });
+        }
+        for (symbol, (day, price)) in &fetch.rows {
+            let row = Row {
+                day: *day,
+                price: *price,
+                settled: *day <= fetch.data_date,
+                entity: if mode.deletes() { fetch.entity } else { "" },
+            };
+            let key = (*symbol, if mode == Mode::Append { fetch.data_date } else { 0 });
+            match table.get(&key) {
+                Some((there, said)) if *there == row || *said > place => {}
+                _ => {
+                    table.insert(key, (row, place));
+                }
+            }
+        }
+    }
+    table.into_iter().map(|(key, (row, _))| (key, row)).collect()
 }
 
 impl Folded {

@@ -8,11 +8,12 @@ use daymark_testkit::database::Kind;
 use daymark_testkit::on_both_databases;
 use daymark_warehouse::publish::FetchResult;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use crate::bench::{Bench, SOURCE, Told};
 use crate::crash::Cut;
-use crate::fold::{Fetch, Folded, Mode, Row, Word, checked, fold};
+use crate::fold::{Fetch, Folded, Mode, Row, Word, checked, fold, plain};
 
 on_both_databases! {
     upsert_is_the_fold;
@@ -85,24 +86,16 @@ struct Case {
     lost: Vec<Option<usize>>,
 }
 
-/// Two values per key and two days a row can speak of; keys vanish and return; fetches of one minute;
-/// two entities, whose keys are apart on one data date and move on another.
+/// Two values per key, now and then a third; keys vanish and return; four fetches of each of two entities, most
+/// of them for one data date, and more than there are minutes. The keys of the entities are apart on one
+/// data date and move on another.
 fn cases() -> impl Strategy<Value = Case> {
-    let row = proptest::option::weighted(0.6, (1..=3_i8, 1..=2_i8));
-    let fetch = (
-        1..=3_i8,
-        0..4_i64,
-        prop_oneof![Just("east"), Just("west")],
-        proptest::bool::weighted(0.2),
-        proptest::collection::vec(row, 3),
-    )
-        .prop_map(|(data_date, minute, entity, rejects, rows)| {
-            let rows = ['A', 'B', 'C'].into_iter().zip(rows);
-            let rows = rows.filter_map(|(symbol, row)| Some((symbol, row?)));
-            let rows = rows.filter(|(symbol, _)| entity == owner(*symbol, data_date)).collect();
-            Fetch { data_date, minute, entity, rejects, rows }
-        });
-    proptest::collection::vec(fetch, 3..8).prop_flat_map(|fetches| {
+    let fetches = (1..=3_i8).prop_flat_map(|date| {
+        let of_east = proptest::collection::vec(fetch_of(date, "east"), 4);
+        let of_west = proptest::collection::vec(fetch_of(date, "west"), 4);
+        (of_east, of_west).prop_map(|(east, west)| [east, west].concat())
+    });
+    fetches.prop_flat_map(|fetches| {
         let count = fetches.len();
         let order = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
         let cuts = proptest::collection::vec(any::<bool>(), count);
@@ -117,10 +110,48 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
+fn fetch_of(most: i8, entity: &'static str) -> impl Strategy<Value = Fetch> {
+    let data_date = prop_oneof![4 => Just(most), 1 => 1..=3_i8];
+    let value = prop_oneof![3 => Just((1, 1)), 3 => Just((1, 2)), 1 => Just((3, 2))];
+    let row = proptest::option::weighted(0.8, value);
+    let rows = proptest::collection::vec(row, 3);
+    (data_date, 0..4_i64, Just(entity), proptest::bool::weighted(0.2), rows).prop_map(
+        |(data_date, minute, entity, rejects, rows)| {
+            let rows = ['A', 'B', 'C'].into_iter().zip(rows);
+            let rows = rows.filter_map(|(symbol, row)| Some((symbol, row?)));
+            let rows = rows.filter(|(symbol, _)| entity == owner(*symbol, data_date)).collect();
+            Fetch { data_date, minute, entity, rejects, rows }
+        },
+    )
+}
+
 fn owner(symbol: char, data_date: i8) -> &'static str {
     match (symbol, data_date) {
         ('A', _) | ('C', 2) => "east",
         _ => "west",
+    }
+}
+
+/// What the tests above would make of a publish that only looks at the row that is there: the orders they try
+/// find it out, in every write mode.
+#[test]
+fn the_plain_rule_is_found_out() {
+    for mode in [Mode::Upsert, Mode::Window, Mode::Snapshot, Mode::Append] {
+        for by_data_date in [false, true] {
+            let mut runner = TestRunner::deterministic();
+            let is_red = |_: &usize| {
+                let case = cases().new_tree(&mut runner).unwrap().current();
+                let keyed = |index: &usize| {
+                    let fetch = case.fetches[*index].clone();
+                    let manifest = format!("{:06}_{}_{index:04}", fetch.minute, fetch.data_date);
+                    (manifest, fetch)
+                };
+                let told: Vec<(String, Fetch)> = case.order.iter().map(keyed).collect();
+                plain(&told, mode, by_data_date) != fold(&told, mode, by_data_date).table
+            };
+            let red = (0..60).filter(is_red).count();
+            assert!(red >= 3, "{mode:?} {by_data_date}: {red} of 60");
+        }
     }
 }
 

@@ -19,6 +19,7 @@ on_both_databases! {
     a_failed_fetch_is_tried_again_when_its_model_changed;
     a_day_that_is_published_stays_published;
     equal_is_not_the_same_and_types_without_equality_are_compared;
+    the_two_zeros_are_equal_and_not_the_same;
     a_rule_of_supersede_can_change;
     rows_that_cannot_be_read_now_are_published_later;
     a_lock_that_is_not_had_in_time_blames_no_fetch;
@@ -267,6 +268,25 @@ async fn equal_is_not_the_same_and_types_without_equality_are_compared(kind: Kin
     );
     let third = bench.fetch(3, r#"[{"symbol": "A", "price": 1.00, "note": {"a": 2}}]"#);
     assert_eq!(bench.publish(&[&third]).await.tables["price"].updated, 1);
+}
+
+async fn the_two_zeros_are_equal_and_not_the_same(kind: Kind) {
+    let model = crate::bench::MODEL.replace(" check (price > 0)", "");
+    for order in [[0, 1], [1, 0]] {
+        let mut bench = Bench::with(kind, &[("models/price.sql", model.as_str())]).await;
+        let fetches = [
+            bench.fetch(1, r#"[{"symbol": "A", "price": 0.0}]"#),
+            bench.fetch(2, r#"[{"symbol": "A", "price": -0.0}]"#),
+        ];
+        for at in order {
+            bench.publish(&[&fetches[at]]).await;
+        }
+        let told = "select price::text from price";
+        assert_eq!(bench.rows_of(told).await, [r#"["-0"]"#], "{order:?}");
+        // Once more it is nothing new.
+        let again = bench.fetch(3, r#"[{"symbol": "A", "price": -0.0}]"#);
+        assert_eq!(bench.publish(&[&again]).await.tables["price"].unchanged, 1);
+    }
 }
 
 /// Under `data_date` a fetch for an older day that came later loses; when the rule changes to

@@ -423,6 +423,26 @@ fn blocked(model: &Model, result: &CheckResult, check: &Check) -> String {
     reason
 }
 
+/// A sample without the columns of our own, where all of a row was selected: which fetch it is of is told
+/// beside it.
+fn of_the_contract(mut sample: serde_json::Value) -> serde_json::Value {
+    const OWN: [&str; 7] = [
+        "_fetch_id",
+        "_fetch_row",
+        "_settled",
+        "_data_date",
+        "_fetched_at",
+        "_entity",
+        "_published_settled",
+    ];
+    if let Some(row) = sample.as_object_mut()
+        && row.contains_key("_fetch_id")
+    {
+        row.retain(|name, _| !OWN.contains(&name.as_str()));
+    }
+    sample
+}
+
 /// At most 200 characters.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(200) {
@@ -536,6 +556,7 @@ async fn ask(
             let sample = rows
                 .iter()
                 .map(|row| serde_json::from_str(row.get(0)).unwrap_or(serde_json::Value::Null))
+                .map(of_the_contract)
                 .collect();
             Ok(Ok(Found { failing, sample }))
         }

@@ -66,7 +66,7 @@ pub(super) async fn reject(
         "{relations}, offending as materialized (select distinct {key} from (\n{sql}\n) as offending), \
          gone as (delete from {staged} as said using offending where {tail} and {same} \
          returning said._fetch_row, \
-         (select to_jsonb(image) from (select {columns}) as image) as value)",
+         (select to_jsonb(image.*) from (select {columns}) as image) as value)",
         relations = over.relations(check, None),
         staged = super::staged_table(model),
         tail = over.tail.has("said"),

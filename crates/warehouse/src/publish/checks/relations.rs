@@ -69,7 +69,7 @@ impl Seen<'_> {
             Severity::Block | Severity::Warn => String::new(),
         };
         let prefix = format!(
-            "{} select to_jsonb(offending)::text, count(*) over (){key} from (\n",
+            "{} select to_jsonb(offending.*)::text, count(*) over (){key} from (\n",
             self.relations(check, dates)
         );
         let statement = format!("{prefix}{sql}\n) as offending limit {SAMPLE}");
