@@ -136,7 +136,8 @@ impl<'b> Bench<'b> {
         let rows = &self.plan.sources[0].rows;
         let mut took = Duration::ZERO;
         let mut paths = 0;
-        for stored in self.manifests(false).await {
+        for key in self.keys(false).await {
+            let stored = self.store.manifest(&key).await.unwrap();
             for page in &stored.manifest.pages {
                 let body = self.store.read_page(page).await.unwrap();
                 let began = Instant::now();

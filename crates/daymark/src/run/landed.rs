@@ -120,7 +120,7 @@ impl Landed {
             Fetched::Stored(brought) if brought.is_accepted => None,
             Fetched::Stored(brought) => Some(brought.reason.clone().unwrap_or_default()),
             Fetched::Failed(error) => Some(with_hint(error)),
-            Fetched::PublishedAlready => None,
+            Fetched::PublishedAlready | Fetched::NoData(_) => None,
         }
     }
 

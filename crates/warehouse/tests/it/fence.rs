@@ -10,7 +10,8 @@ use daymark_warehouse::WarehouseError;
 use daymark_warehouse::lease::{Candidate, Fence, Standing};
 use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{
-    self, FetchResult, PendingFetch, Report, Request, RowStream, Verdicts,
+    self, ExtractionReject, FetchResult, FromRaw, PendingFetch, Report, Request, RowStream,
+    Verdicts,
 };
 use futures::future::BoxFuture;
 use tokio_postgres::NoTls;
@@ -41,7 +42,11 @@ async fn publish_as(
     let request = Request { run_id, now: at(0), pending, fence: Some(fence.clone()) };
     let (read, keep) = (bench.read_verdicts(), bench.keep_verdicts());
     let verdicts = Verdicts { read: &read, keep: &keep };
-    publish::publish(&mut session, &bench.plan, request, rows, verdicts, &|_| {}).await
+    let rejects = |_| -> BoxFuture<'static, Result<Vec<ExtractionReject>, publish::RowsError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    };
+    let from_raw = FromRaw { rows, rejects: &rejects };
+    publish::publish(&mut session, &bench.plan, request, from_raw, verdicts, &|_| {}).await
 }
 
 async fn lead(bench: &Bench) -> Fence {
