@@ -38,10 +38,11 @@ pub(super) async fn conflicts(
 ) -> Result<Compared, WarehouseError> {
     let doing = WarehouseError::statement("comparing the keys of entities");
     let mut compared = Compared::default();
-    if staged.iter().all(|statement| statement.entity.is_empty()) {
+    if staged.is_empty() {
         return Ok(compared);
     }
-    // A day with more than one entity, and one that was published for another entity before.
+    // A day with more than one entity, and one that was published for another entity before: a source whose
+    // entities were taken out of the folder has had some.
     let days: Vec<_> = staged.iter().map(|statement| statement.data_date).collect();
     let names: Vec<&str> = staged.iter().map(|statement| statement.entity.as_str()).collect();
     let beside: bool = transaction
