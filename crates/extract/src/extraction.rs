@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use bytes::{BufMut, BytesMut};
-use daymark_plan::{FieldType, Layout, Reading, RowsSpec};
+use daymark_plan::{FieldType, Layout, Reading, RowsSpec, SYSTEM_COLUMNS};
 use sha2::{Digest, Sha256};
 
 use crate::encode::{self, Misfit, Target};
@@ -226,7 +226,8 @@ fn run(mut extraction: Extraction<'_>) -> Result<Summary, ExtractError> {
 fn tuple_start(rows: &RowsSpec, context: RowContext) -> Result<Vec<u8>, ExtractError> {
     let count = rows.fields.len();
     let before = 1 + context.entity_values.len();
-    let limit = MAX_COLUMNS.saturating_sub(before);
+    // `raw_<source>` has the other system columns as well.
+    let limit = MAX_COLUMNS.saturating_sub(before - 1 + SYSTEM_COLUMNS.len());
     let columns = i16::try_from(count + before).ok().filter(|_| count <= limit);
     let mut start = BytesMut::new();
     start.put_i16(columns.ok_or(ExtractError::TooManyFields { count, limit })?);
