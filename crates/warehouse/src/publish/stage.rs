@@ -98,7 +98,7 @@ impl Staging {
     }
 
     /// Makes `raw_<source>` the rows of a fetch. With the name of a savepoint it is emptied first, and the
-    /// savepoint set; without it must be empty. All is sent before the first answer is waited for. Gives how
+    /// savepoint set; without, it must be empty already. All is sent before the first answer is waited for. Gives how
     /// many rows there are, as [`copy_rows`] does.
     pub(super) async fn copy(
         &mut self,
