@@ -8,4 +8,5 @@ pub mod recorded;
 pub mod rest;
 pub mod server;
 pub mod smtp;
+pub mod time_limit;
 pub mod wire;

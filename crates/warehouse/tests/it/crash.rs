@@ -205,7 +205,7 @@ async fn cut_everywhere(kind: Kind, mode: Mode) {
     // embedded database takes its time to let the next session in, so there it is some of them.
     let step = match kind {
         Kind::Native if is_thorough() => 1,
-        Kind::Native => 3,
+        Kind::Native => 4,
         Kind::Embedded => 29,
     };
     let mut answer = 1 + (mode as usize * 7) % step;
@@ -294,12 +294,14 @@ async fn a_server_that_restarts_in_the_middle_of_a_publish_fails_it_and_the_next
         cut.begin(&said).await;
         cut.proxy.hold_at(answer);
         let publish = cut.bench.try_publish(&cut.bench.warehouse, &then);
-        let restart = async {
-            cut.proxy.reached().await;
-            server.restart_at_once();
-            cut.proxy.let_go();
-        };
-        let (lost, ()) = tokio::join!(publish, restart);
+        tokio::pin!(publish);
+        tokio::select! {
+            () = cut.proxy.reached() => {}
+            over = &mut publish => panic!("over before answer {answer} of {answers}: {over:?}"),
+        }
+        server.restart_at_once();
+        cut.proxy.let_go();
+        let lost = publish.await;
         cut.proxy.pass();
         let error = lost.unwrap_err();
         assert!(error.to_string().starts_with("the database failed while "), "{error}");
