@@ -196,6 +196,9 @@ impl Embedded {
             Err(fs::TryLockError::Error(cause)) => return Err(start(cause.into())),
         }
         note_host(&mut lock).map_err(|cause| start(cause.into()))?;
+        // Opened once more: a copy of the locked one would hold the lock for as long as it is there.
+        let shown = File::options().write(true).open(self.lock_file());
+        let shown = shown.map_err(|cause| start(cause.into()))?;
         let sockets = self.socket_directory().map_err(|cause| start(cause.into()))?;
         // We hold the lock, so a note or a socket that is there belongs to a host that died.
         self.session_ended();
@@ -211,7 +214,7 @@ impl Embedded {
             .start();
         match server {
             Ok(server) => {
-                show_life(&self.host, lock.try_clone().map_err(|cause| start(cause.into()))?);
+                show_life(&self.host, shown);
                 *host = Some(Host { server: Mutex::new(server), _lock: lock });
                 Ok(())
             }
@@ -294,7 +297,7 @@ impl Embedded {
 
 /// Has the lock's time of change move on for as long as this process serves the directory. It is a thread of its
 /// own: a process that is merely busy must not be taken for a stopped one.
-fn show_life(host: &Arc<Mutex<Option<Host>>>, lock: File) {
+fn show_life(host: &Arc<Mutex<Option<Host>>>, shown: File) {
     let host = Arc::downgrade(host);
     let serves = move || {
         host.upgrade()
@@ -307,7 +310,7 @@ fn show_life(host: &Arc<Mutex<Option<Host>>>, lock: File) {
                 return;
             }
             let now = SystemTime::from(daymark_plan::Clock::System.now());
-            if let Err(error) = lock.set_modified(now) {
+            if let Err(error) = shown.set_modified(now) {
                 tracing::warn!(%error, "other processes cannot see that this one serves the embedded database");
                 return;
             }

@@ -329,9 +329,8 @@ impl Bench {
             .await
             .unwrap();
         drop(session);
-        let old =
-            std::mem::replace(&mut self.warehouse, Warehouse::open(&self.plan).await.unwrap());
-        drop(old);
+        self.warehouse.clone().close().await;
+        self.warehouse = Warehouse::open(&self.plan).await.unwrap();
     }
 }
 
