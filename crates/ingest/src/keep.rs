@@ -1,4 +1,4 @@
-//! Keeps what a fetch brought: archive and raw, then manifest, so that a crash in between leaves at
+//! Keeps what a fetch brought: archive, then raw, then manifest, so that a crash in between leaves at
 //! worst objects that no manifest names, never a manifest without its objects (DESIGN.md section 6).
 //!
 //! In: pages as they come, and how they were asked for. Out: the stored manifest. Deliberately absent:
@@ -222,26 +222,22 @@ impl Ingest {
                 page: page.number,
                 extension: extension_of(source.rows.layout),
             };
-            let archived = async {
-                match (to_archive, &collected.only) {
-                    (Some(extension), Some(body)) => {
-                        let key = archive_key(source, order, body.sha256(), extension);
-                        Ok(self.store.archive(&key, body).await?.version)
-                    }
-                    _ => Ok(page.archive_version.take()),
+            match (to_archive, &collected.only) {
+                (Some(extension), Some(body)) => {
+                    let archive = archive_key(source, order, body.sha256(), extension);
+                    let archived = if accepted {
+                        self.store.archive_and_overwrite(&archive, &raw, body).await
+                    } else {
+                        self.store.archive(&archive, body).await
+                    };
+                    page.archive_version = archived?.version;
                 }
-            };
-            let written = async {
-                match &collected.only {
-                    _ if !accepted => Ok(()),
-                    Some(body) => self.store.overwrite(&raw, body).await.map(|_| ()),
-                    None => self.store.copy(&page.archive_key, &raw).await,
+                _ if !accepted => {}
+                (None, Some(body)) => {
+                    self.store.overwrite(&raw, body).await?;
                 }
-            };
-            // At once, for each waits for the disk or for S3. The manifest names them when both are there.
-            let (version, written) = futures::future::join(archived, written).await;
-            page.archive_version = version?;
-            written?;
+                (_, None) => self.store.copy(&page.archive_key, &raw).await?,
+            }
             page.raw_key = accepted.then(|| raw.to_string());
         }
         let newest = prepared.history.newest(entity).await?;

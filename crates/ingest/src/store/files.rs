@@ -38,6 +38,34 @@ pub(super) struct Files {
     folders: Arc<Folders>,
 }
 
+/// The bytes of an object to be.
+#[derive(Debug)]
+pub(super) enum Content {
+    Memory(Bytes),
+    /// A file of the spool, which is on the disk.
+    File(PathBuf),
+}
+
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        Self::Memory(bytes)
+    }
+}
+
+/// A file in the spool; its name there goes with this.
+#[derive(Debug)]
+struct Draft {
+    path: PathBuf,
+    file: File,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Linked into place it has two names; renamed it has lost this one.
+        fs::remove_file(&self.path).unwrap_or_default();
+    }
+}
+
 impl Files {
     /// Opens a folder, making it when it is not there, and clears away what killed processes left in its
     /// spool.
@@ -70,40 +98,68 @@ impl Files {
     pub(super) async fn put(&self, key: &Path, body: Bytes, mode: Mode) -> Result<()> {
         let (files, key) = (self.clone(), key.clone());
         blocking(move || {
-            let written = files.write(&body).map_err(|error| failed(&key, error))?;
-            let placed = files.place(&written, &key, mode);
-            if mode == Mode::Create || placed.is_err() {
-                // Linked into place it has two names; renamed it has lost this one.
-                fs::remove_file(&written).unwrap_or_default();
-            }
-            placed
+            let draft = files.draft(&body.into()).map_err(|error| failed(&key, error))?;
+            files.sync_and_place(&[&draft], &[(&draft.path, &key, mode)])
         })
         .await
     }
 
-    /// Writes and syncs a file of its own name in the spool.
-    fn write(&self, body: &[u8]) -> io::Result<PathBuf> {
-        let spool = self.spool_folder();
-        self.folders.make(&spool)?;
-        match self.write_into(&spool, body) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.folders.forget(&spool);
-                self.folders.make(&spool)?;
-                self.write_into(&spool, body)
+    /// Creates an object, and then writes another with the same bytes, which may be there already. The second
+    /// gets into its place when the first is in its own, but they get onto the disk together: that is two waits
+    /// for it and not four.
+    pub(super) async fn put_twice(
+        &self,
+        create: &Path,
+        overwrite: &Path,
+        body: Content,
+    ) -> Result<()> {
+        let (files, create, overwrite) = (self.clone(), create.clone(), overwrite.clone());
+        blocking(move || {
+            let draft = |key| files.draft(&body).map_err(|error| failed(key, error));
+            let second = draft(&overwrite)?;
+            match &body {
+                Content::Memory(_) => {
+                    let first = draft(&create)?;
+                    files.sync_and_place(
+                        &[&first, &second],
+                        &[
+                            (&first.path, &create, Mode::Create),
+                            (&second.path, &overwrite, Mode::Overwrite),
+                        ],
+                    )
+                }
+                Content::File(first) => files.sync_and_place(
+                    &[&second],
+                    &[(first, &create, Mode::Create), (&second.path, &overwrite, Mode::Overwrite)],
+                ),
             }
-            written => written,
-        }
+        })
+        .await
     }
 
-    fn write_into(&self, folder: &FilePath, body: &[u8]) -> io::Result<PathBuf> {
-        let path = folder.join(format!("put-{}", uuid::Uuid::now_v7()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        let written = file.write_all(body).and_then(|()| self.folders.sync_file(&file));
-        if let Err(error) = written {
-            fs::remove_file(&path).unwrap_or_default();
-            return Err(error);
+    /// Writes a file of its own name in the spool.
+    fn draft(&self, content: &Content) -> io::Result<Draft> {
+        let spool = self.spool_folder();
+        let path = spool.join(format!("put-{}", uuid::Uuid::now_v7()));
+        let create = || {
+            self.folders.make(&spool)?;
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)
+        };
+        let file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folders.forget(&spool);
+                create()?
+            }
+            created => created?,
+        };
+        let mut draft = Draft { path, file };
+        match content {
+            Content::Memory(bytes) => draft.file.write_all(bytes)?,
+            Content::File(from) => {
+                io::copy(&mut File::open(from)?, &mut draft.file)?;
+            }
         }
-        Ok(path)
+        Ok(draft)
     }
 
     /// Copies an object to another key.
@@ -122,45 +178,48 @@ impl Files {
         let (files, key) = (self.clone(), key.clone());
         blocking(move || {
             if mode == Mode::Create {
-                return files.place(&file, &key, mode);
+                return files.sync_and_place(&[], &[(&file, &key, mode)]);
             }
             // A second name that can be renamed over what is there. It must be a copy: the raw object
             // is for people, and whoever edits it in place must not reach the archive.
-            let copy = files.spool_folder().join(format!("copy-{}", uuid::Uuid::now_v7()));
-            files.folders.make(&files.spool_folder()).map_err(|error| failed(&key, error))?;
-            let copied =
-                fs::copy(&file, &copy).and_then(|_| files.folders.sync_file(&File::open(&copy)?));
-            let placed = copied
-                .map_err(|error| failed(&key, error))
-                .and_then(|()| files.place(&copy, &key, mode));
-            if placed.is_err() {
-                fs::remove_file(&copy).unwrap_or_default();
-            }
-            placed
+            let copy = files.draft(&Content::File(file)).map_err(|error| failed(&key, error))?;
+            files.sync_and_place(&[&copy], &[(&copy.path, &key, mode)])
         })
         .await
     }
 
-    fn place(&self, from: &FilePath, key: &Path, mode: Mode) -> Result<()> {
+    /// Gets drafts onto the disk, files into their places, one after the other, and their places onto the disk.
+    fn sync_and_place(&self, drafts: &[&Draft], files: &[(&PathBuf, &Path, Mode)]) -> Result<()> {
+        let Some((_, first, _)) = files.first() else { return Ok(()) };
+        let drafts: Vec<&File> = drafts.iter().map(|draft| &draft.file).collect();
+        self.folders.sync_files(&drafts).map_err(|error| failed(first, error))?;
+        let mut folders = Vec::new();
+        for (from, key, mode) in files {
+            folders.push(self.place(from, key, *mode).map_err(|error| failed(key, error))?);
+        }
+        self.folders.sync(&folders).map_err(|error| failed(first, error))
+    }
+
+    /// Gives the folder that it put a file into.
+    fn place(&self, from: &FilePath, key: &Path, mode: Mode) -> io::Result<PathBuf> {
         let to = self.root.join(key.as_ref());
         let folder = to.parent().unwrap_or(&self.root);
         let place = || -> io::Result<()> {
             self.folders.make(folder)?;
             Recent::of(&self.root, self.spool_folder()).note(key.as_ref(), from)?;
             match mode {
-                Mode::Create => fs::hard_link(from, &to)?,
-                Mode::Overwrite => fs::rename(from, &to)?,
+                Mode::Create => fs::hard_link(from, &to),
+                Mode::Overwrite => fs::rename(from, &to),
             }
-            self.folders.sync(folder)
         };
-        let placed = match place() {
+        match place() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.folders.forget(folder);
-                place()
+                place()?;
             }
-            placed => placed,
-        };
-        placed.map_err(|error| failed(key, error))
+            placed => placed?,
+        }
+        Ok(folder.to_owned())
     }
 
     /// The bytes of an object.

@@ -42,7 +42,7 @@ impl Folders {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         for folder in missing.into_iter().rev() {
             if let Some(around) = folder.parent().filter(|around| !around.as_os_str().is_empty()) {
-                self.sync(around)?;
+                self.sync(&[around])?;
             }
         }
         lock(&self.made).insert(folder.to_owned());
@@ -54,14 +54,15 @@ impl Folders {
         lock(&self.made).remove(folder);
     }
 
-    /// Returns when what was done in a folder before is on the disk.
-    pub(super) fn sync(&self, folder: &Path) -> io::Result<()> {
-        self.syncs.sync(&File::open(folder)?)
+    /// Returns when what was done in folders before is on the disk.
+    pub(super) fn sync(&self, folders: &[impl AsRef<Path>]) -> io::Result<()> {
+        let opened: io::Result<Vec<File>> = folders.iter().map(File::open).collect();
+        self.sync_files(&opened?.iter().collect::<Vec<_>>())
     }
 
-    /// The same of what was written to a file.
-    pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {
-        self.syncs.sync(file)
+    /// The same of what was written to files.
+    pub(super) fn sync_files(&self, files: &[&File]) -> io::Result<()> {
+        self.syncs.sync(files)
     }
 }
 

@@ -37,7 +37,7 @@ use crate::error::IngestError;
 use crate::keys::RawKey;
 use crate::manifest::{Manifest, StoredManifest};
 use crate::spool::{Spool, Spooled};
-use files::Files;
+use files::{Content, Files};
 use objects::Objects;
 use s3::Bucket;
 
@@ -252,6 +252,29 @@ impl RawStore {
         }
     }
 
+    /// Archives a body, and then writes it as its raw object, which may be there already: where the archive
+    /// does not take it, the raw object stays what it was.
+    pub(crate) async fn archive_and_overwrite(
+        &self,
+        archive: &RawKey<'_>,
+        raw: &RawKey<'_>,
+        body: &Spooled,
+    ) -> Result<Written, IngestError> {
+        if let Backend::Files(files) = &self.backend {
+            match self.put_twice(files, archive, raw, body).await {
+                // Whether they are equal bytes has to be looked at.
+                Err(object_store::Error::AlreadyExists { .. }) => {}
+                done => {
+                    done.map_err(|cause| self.not_written(archive, cause))?;
+                    return Ok(Written { version: None });
+                }
+            }
+        }
+        let archived = self.archive(archive, body).await?;
+        self.overwrite(raw, body).await?;
+        Ok(archived)
+    }
+
     /// Archives a body. Equal bytes that are there already are as good; other bytes under the name
     /// of these are damage, and these repair it.
     pub(crate) async fn archive(
@@ -335,11 +358,7 @@ impl RawStore {
     ) -> object_store::Result<Written> {
         let key = key.path();
         let Some(file) = body.file() else {
-            let spool = |error: std::io::Error| object_store::Error::Generic {
-                store: "spool",
-                source: error.into(),
-            };
-            return self.put(&key, body.read().await.map_err(spool)?, mode).await;
+            return self.put(&key, body.read().await.map_err(spool_failed)?, mode).await;
         };
         #[cfg(test)]
         self.outlive()?;
@@ -348,6 +367,32 @@ impl RawStore {
             Backend::Objects(objects, _) => objects.put_file(&key, &file, body.len(), mode).await?,
         };
         Ok(Written { version })
+    }
+
+    async fn put_twice(
+        &self,
+        files: &Files,
+        create: &RawKey<'_>,
+        overwrite: &RawKey<'_>,
+        body: &Spooled,
+    ) -> object_store::Result<()> {
+        let content = match body.file() {
+            Some(file) => Content::File(file),
+            None => body.read().await.map_err(spool_failed)?.into(),
+        };
+        #[cfg(test)]
+        {
+            self.outlive()?;
+            // Dead between the one and the other.
+            if let Err(dead) = self.outlive() {
+                match content {
+                    Content::Memory(bytes) => files.put(&create.path(), bytes, Mode::Create).await,
+                    Content::File(file) => files.put_file(&create.path(), file, Mode::Create).await,
+                }?;
+                return Err(dead);
+            }
+        }
+        files.put_twice(&create.path(), &overwrite.path(), content).await
     }
 
     /// The folder of a store that is one.
@@ -373,4 +418,8 @@ impl RawStore {
         let cause = s3::in_words(cause, &key.to_string());
         IngestError::WriteObject { store: self.shown.to_string(), key: key.to_string(), cause }
     }
+}
+
+fn spool_failed(error: std::io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "spool", source: error.into() }
 }

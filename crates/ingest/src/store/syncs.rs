@@ -46,16 +46,19 @@ impl Syncs {
         Self { disk, turns: Mutex::default(), ended: Condvar::new() }
     }
 
-    /// Returns when what was done to a file or folder before is on the disk.
-    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
-        let end = Arc::new(OnceLock::new());
-        let waiting = Waiting { file: file.try_clone()?, end: Arc::clone(&end) };
+    /// Returns when what was done to files and folders before is on the disk.
+    pub(super) fn sync(&self, files: &[&File]) -> io::Result<()> {
+        let mut ends = Vec::with_capacity(files.len());
+        let mut waiting = Vec::with_capacity(files.len());
+        for file in files {
+            let end = Arc::new(OnceLock::new());
+            waiting.push(Waiting { file: file.try_clone()?, end: Arc::clone(&end) });
+            ends.push(end);
+        }
         let mut turns = self.lock();
-        turns.waiting.push(waiting);
-        loop {
-            if let Some(end) = end.get() {
-                return end.map_err(io::Error::from_raw_os_error);
-            }
+        turns.waiting.append(&mut waiting);
+        // They came together, so one turn takes all of them.
+        while ends.iter().any(|end| end.get().is_none()) {
             if turns.under_way {
                 turns = self.ended.wait(turns).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -68,6 +71,9 @@ impl Syncs {
             turns.under_way = false;
             self.ended.notify_all();
         }
+        drop(turns);
+        let mut failed = ends.iter().filter_map(|end| end.get()?.err());
+        failed.next().map_or(Ok(()), |number| Err(io::Error::from_raw_os_error(number)))
     }
 
     fn take_turn(&self, turn: &[Waiting]) {
@@ -107,7 +113,7 @@ mod tests {
                     let path = folder.join(number.to_string());
                     for _ in 0..4 {
                         std::fs::write(&path, "x").unwrap();
-                        syncs.sync(&File::open(&path).unwrap()).unwrap();
+                        syncs.sync(&[&File::open(&path).unwrap()]).unwrap();
                     }
                 });
             }
@@ -123,7 +129,7 @@ mod tests {
         // What cannot be synced: a pipe.
         let (reader, _writer) = std::io::pipe().unwrap();
         let pipe = File::from(std::os::fd::OwnedFd::from(reader));
-        assert!(syncs.sync(&pipe).is_err());
-        syncs.sync(&File::open(folder.path()).unwrap()).unwrap();
+        assert!(syncs.sync(&[&File::open(folder.path()).unwrap(), &pipe]).is_err());
+        syncs.sync(&[&File::open(folder.path()).unwrap()]).unwrap();
     }
 }

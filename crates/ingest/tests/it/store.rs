@@ -53,8 +53,8 @@ async fn a_store_that_takes_nothing() {
     let folder = world.store_folder();
     let said = error.to_string().replace(folder.to_str().unwrap(), "<store>");
     insta::assert_snapshot!(said, @"the raw store `file:<store>` did not take `archive/weather/2026-11-23/77293504e0e6309cc8a47fd510efd75bde6205387fac79aa8161420e149c813d.json`");
-    // No manifest: nothing was committed. The raw object was written meanwhile.
-    assert_eq!(world.keys(), ["archive", "raw/weather/weather_2026-11-23.json"]);
+    // No raw object, no manifest: nothing was committed.
+    assert_eq!(world.keys(), ["archive"]);
 }
 
 #[tokio::test]
