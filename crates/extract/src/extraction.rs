@@ -15,7 +15,10 @@ use crate::error::ExtractError;
 use crate::layout::{Row, Rows};
 
 /// About how much [`Extraction::next_chunk`] appends at once.
-pub const CHUNK_BYTES: usize = 64 * 1024;
+pub const CHUNK_BYTES: usize = 128 * 1024;
+
+/// The same of a body that is only looked at.
+const SCANNED_BYTES: usize = 64 * 1024;
 
 /// How many rejects a summary keeps; all are counted.
 const REJECTS_KEPT: u64 = 100;
@@ -150,11 +153,15 @@ impl<'b> Extraction<'b> {
     /// Appends tuples to `out` until about [`CHUNK_BYTES`] were added. `false` means that the rows
     /// have ended and nothing was appended.
     pub fn next_chunk(&mut self, out: &mut BytesMut) -> Result<bool, ExtractError> {
+        self.next_bytes(CHUNK_BYTES, out)
+    }
+
+    fn next_bytes(&mut self, about: usize, out: &mut BytesMut) -> Result<bool, ExtractError> {
         if self.ended {
             return Ok(false);
         }
         let before = out.len();
-        while out.len() - before < CHUNK_BYTES {
+        while out.len() - before < about {
             let tuple = out.len();
             out.put_slice(&self.start);
             let mapped = out.len();
@@ -215,8 +222,9 @@ pub fn scan_read(
 }
 
 fn run(mut extraction: Extraction<'_>) -> Result<Summary, ExtractError> {
-    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES * 2);
-    while extraction.next_chunk(&mut chunk)? {
+    // Many bodies may be looked at at once, and nobody waits for these rows.
+    let mut chunk = BytesMut::with_capacity(SCANNED_BYTES * 2);
+    while extraction.next_bytes(SCANNED_BYTES, &mut chunk)? {
         chunk.clear();
     }
     Ok(extraction.summary)

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Chunks that may wait for PostgreSQL: also those of the next fetch while the one before is looked at.
-const CHUNKS_AHEAD: usize = 16;
+const CHUNKS_AHEAD: usize = 8;
 
 /// A body up to this size is read as soon as it is opened. One that is larger waits until its rows are asked
 /// for: that of the fetch before it may still be in memory.
