@@ -98,6 +98,7 @@ impl Files {
     pub(super) async fn put(&self, key: &Path, body: Bytes, mode: Mode) -> Result<()> {
         let (files, key) = (self.clone(), key.clone());
         blocking(move || {
+            files.is_free(&key, mode)?;
             let draft = files.draft(&body.into()).map_err(|error| failed(&key, error))?;
             files.sync_and_place(&[&draft], &[(&draft.path, &key, mode)])
         })
@@ -115,6 +116,7 @@ impl Files {
     ) -> Result<()> {
         let (files, create, overwrite) = (self.clone(), create.clone(), overwrite.clone());
         blocking(move || {
+            files.is_free(&create, Mode::Create)?;
             let draft = |key| files.draft(&body).map_err(|error| failed(key, error));
             let second = draft(&overwrite)?;
             match &body {
@@ -135,6 +137,15 @@ impl Files {
             }
         })
         .await
+    }
+
+    /// Looks whether what is to be created is there, before it is written for nothing: bodies that many
+    /// entities, or fetches of a day, have in common are archived once. To put it into place decides.
+    fn is_free(&self, key: &Path, mode: Mode) -> Result<()> {
+        if mode == Mode::Create && fs::symlink_metadata(self.root.join(key.as_ref())).is_ok() {
+            return Err(failed(key, io::ErrorKind::AlreadyExists.into()));
+        }
+        Ok(())
     }
 
     /// Writes a file of its own name in the spool.
