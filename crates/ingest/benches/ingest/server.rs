@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -79,9 +80,12 @@ async fn serve(stream: TcpStream, told: &watch::Sender<Option<Instant>>) -> std:
     }
 }
 
-/// A first line, the same lines again and again, and a last one.
+/// How many bodies there were: none is as another, for what is equal is archived once.
+static BODIES: AtomicU64 = AtomicU64::new(10_000_000_000);
+
+/// A first line of its own, the same lines again and again, and a last one.
 struct Body {
-    first: &'static str,
+    first: String,
     piece: Vec<u8>,
     pieces: usize,
     last: &'static str,
@@ -89,10 +93,14 @@ struct Body {
 
 impl Body {
     fn new(layout: &str, bytes: usize) -> Self {
+        let number = BODIES.fetch_add(1, Ordering::Relaxed);
         let (first, last) = match layout {
-            "csv" => ("id,name,value\n", ""),
-            "json" => ("{\"data\":[", "{\"id\":0,\"name\":\"last\",\"value\":0}]}"),
-            _ => ("", ""),
+            "csv" => (format!("id,name,value\n{number},first,0\n"), ""),
+            "json" => (
+                format!("{{\"data\":[{{\"id\":{number},\"name\":\"first\",\"value\":0}},\n"),
+                "{\"id\":0,\"name\":\"last\",\"value\":0}]}",
+            ),
+            _ => (format!("{{\"id\":{number},\"name\":\"first\",\"value\":0}}\n"), ""),
         };
         let mut piece = Vec::new();
         let wanted = bytes.min(PIECE / 4);
