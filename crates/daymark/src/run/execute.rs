@@ -26,10 +26,9 @@ use uuid::Uuid;
 use super::journal::Journal;
 use super::landed::{Brought, Fetched, Landed, became, with_hint};
 use super::progress::RunEvent;
+use super::publishing;
 use super::report::{RunReport, State};
-use super::rows;
 use super::unpublished::{Look, Unpublished};
-use super::verdicts;
 use crate::alerts::{Bell, Ran};
 use crate::failure::Failure;
 use crate::log;
@@ -497,15 +496,11 @@ impl Runner {
             unpublished.iter_mut().flat_map(|found| std::mem::take(&mut found.pending)).collect();
         let fence = order.claim.as_ref().map(|claim| claim.fence.clone());
         let request = publish::Request { run_id, now, pending, fence };
-        let (read, keep) =
-            (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
-        let rejects = rows::rejects(store.clone());
-        let read_rows = rows::reader(Arc::clone(&self.plan), store.clone());
-        let from_raw = publish::FromRaw { rows: &read_rows, rejects: &rejects };
-        let verdicts = publish::Verdicts { read: &read, keep: &keep };
         let told = |progress: publish::Progress<'_>| watch(RunEvent::Publish(progress));
-        let published =
-            publish::publish(&mut session, &self.plan, request, from_raw, verdicts, &told).await?;
+        let plan = Arc::clone(&self.plan);
+        let (mut session, published) =
+            publishing::publish(session, plan, store.clone(), request, told).await;
+        let published = published?;
         for found in &unpublished {
             found.settle(&mut session, &published, now).await?;
         }

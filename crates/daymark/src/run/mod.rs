@@ -1,9 +1,8 @@
 //! A run: ingest, publish and ledger for some days of some sources.
 //!
 //! In: an [`Order`]. Out: a `RunReport`. `execute.rs` tells the story; `landed.rs` is what asking brought;
-//! `unpublished.rs` finds what to publish; `rows.rs` hands the rows of a fetch from the raw store to the publish, `verdicts.rs` what was
-//! decided about it; `dates.rs` says which
-//! days may be asked for; `progress.rs` shows what is happening, `journal.rs` keeps it; `report.rs` is what
+//! `unpublished.rs` finds what to publish, `publishing.rs` has it published; `rows.rs` hands the rows of a fetch
+//! from the raw store to the publish, `verdicts.rs` what was decided about it; `dates.rs` says which days may be asked for; `progress.rs` shows what is happening, `journal.rs` keeps it; `report.rs` is what
 //! came of it. Deliberately absent: when to run (`schedule`, `commands::up`).
 
 pub(crate) mod dates;
@@ -11,6 +10,7 @@ mod execute;
 mod journal;
 mod landed;
 mod progress;
+mod publishing;
 mod report;
 pub(crate) mod rows;
 mod unpublished;
