@@ -1,6 +1,6 @@
 //! A limit of time for a test: one that hangs would otherwise hold all of them up, and nobody would say which.
 //!
-//! In: the start and the end of a test's hold on a database. Out: when it is not over in [`LONGEST`], its name
+//! In: the start and the end of a test's hold on a database. Out: when it is not over in a quarter of an hour, its name
 //! on standard error, what its sessions were doing, and the end of the program that runs it. Deliberately
 //! absent: a limit that measures speed; the longest test of `make test` takes a tenth of it on two busy cores.
 

@@ -173,7 +173,8 @@ pub(crate) enum Command {
     ///
     /// Publishes what is new in the raw store, then folds all published fetches again in a schema of
     /// their own and applies the difference in one transaction: readers never see less. With --verify
-    /// nothing is changed, and the exit code is 1 when a table is not what the raw store gives.
+    /// nothing is changed, and the exit code is 1 when a table is not what the raw store gives, or when
+    /// fetches there were never published.
     Rebuild(Rebuild),
     /// Show what the contracts would change in the database, and change it with --apply
     ///

@@ -1,7 +1,7 @@
 //! `daymark rebuild`: the tables once more, from the raw store.
 //!
 //! In: perhaps models and a range of data dates. Out: per table what was missing, different and extra;
-//! exit code 1 when `--verify` finds a difference. Deliberately absent: the fold itself
+//! exit code 1 when `--verify` finds a difference, or fetches that were never published. Deliberately absent: the fold itself
 //! (`daymark_warehouse::publish`), and asking any API.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,16 +9,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use daymark_ingest::{RawStore, Reach};
-use daymark_plan::{Clock, Mart, Materialized, Plan};
+use daymark_plan::{Clock, Mart, Materialized, Plan, Source, SourceId};
 use daymark_warehouse::ledger::{self, RunKind};
 use daymark_warehouse::publish::{self, Rebuilt};
+use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::cli::Rebuild;
 use crate::commands;
 use crate::failure::Failure;
 use crate::output;
-use crate::run::{Order, Progress, RunEvent, Runner, rows, verdicts};
+use crate::run::{self, Order, Progress, RunEvent, Runner, rows, verdicts};
 
 /// Rebuilds, or compares.
 pub(crate) async fn rebuild(arguments: &Rebuild) -> Result<ExitCode, Failure> {
@@ -27,14 +28,26 @@ pub(crate) async fn rebuild(arguments: &Rebuild) -> Result<ExitCode, Failure> {
     let runner = Runner::new(Arc::clone(&plan), Clock::System);
     let done = compare(arguments, &plan, &runner, tables).await;
     runner.close().await;
-    let tables = done?;
-    let equal = tables.values().all(Rebuilt::is_equal);
+    let Done { tables, unpublished } = done?;
+    let equal = tables.values().all(Rebuilt::is_equal) && unpublished.is_empty();
     if arguments.json {
-        output::json(&serde_json::json!({ "verified": arguments.verify, "tables": tables }))?;
+        output::json(&serde_json::json!({
+            "verified": arguments.verify,
+            "tables": tables,
+            "unpublished": unpublished,
+        }))?;
     } else {
-        output::to_stdout(&text(&tables, arguments.verify))?;
+        output::to_stdout(&text(&tables, &unpublished, arguments.verify))?;
     }
     Ok(if arguments.verify && !equal { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What came of it.
+struct Done {
+    tables: BTreeMap<String, Rebuilt>,
+    /// How many fetches of each source the raw store has that were never published: nothing was compared with
+    /// them.
+    unpublished: BTreeMap<SourceId, usize>,
 }
 
 async fn compare(
@@ -42,7 +55,7 @@ async fn compare(
     plan: &Arc<Plan>,
     runner: &Runner,
     tables: BTreeSet<String>,
-) -> Result<BTreeMap<String, Rebuilt>, Failure> {
+) -> Result<Done, Failure> {
     let progress = Progress::new();
     let clock = Clock::System;
     if !arguments.verify {
@@ -61,8 +74,21 @@ async fn compare(
     let (read, keep) =
         (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
     let kept = publish::Verdicts { read: &read, keep: &keep };
-    let read_rows = rows::reader(Arc::clone(plan), store);
+    let read_rows = rows::reader(Arc::clone(plan), store.clone());
     let mut session = runner.warehouse().await?.session("rebuilding").await?;
+    let mut unpublished = BTreeMap::new();
+    if arguments.verify {
+        let is_asked_for = |day: Date| {
+            arguments.from.is_none_or(|from| from <= day) && arguments.to.is_none_or(|to| day <= to)
+        };
+        for source in sources_of(plan, &tables) {
+            let count =
+                run::count_unpublished(&mut session, &store, plan, source, is_asked_for).await?;
+            if count > 0 {
+                unpublished.insert(source.id.clone(), count);
+            }
+        }
+    }
     let (run_id, now) = (Uuid::now_v7(), clock.now());
     let open = if arguments.verify {
         None
@@ -98,10 +124,21 @@ async fn compare(
             }
         }
     }
-    rebuilt?.map_err(|reason| {
+    let tables = rebuilt?.map_err(|reason| {
         let hint = "the tables are as they were; mend what is said above and run it again";
         Failure::failed(anyhow::anyhow!("cannot rebuild: {reason}"), Some(hint.to_owned()))
-    })
+    })?;
+    Ok(Done { tables, unpublished })
+}
+
+/// The sources that feed some tables; all of them where a mart is among these, or none is named.
+fn sources_of<'p>(plan: &'p Plan, tables: &BTreeSet<String>) -> Vec<&'p Source> {
+    let is_model = |table: &String| plan.models.iter().any(|model| model.table == *table);
+    let is_all = tables.is_empty() || !tables.iter().all(is_model);
+    let feeds = |source: &&Source| {
+        is_all || plan.models_of(&source.id).any(|model| tables.contains(&model.table))
+    };
+    plan.sources.iter().filter(feeds).collect()
 }
 
 /// The tables of the models and marts named; none for all.
@@ -129,11 +166,16 @@ fn chosen(plan: &Plan, names: &[String]) -> Result<BTreeSet<String>, Failure> {
     Ok(tables)
 }
 
-fn text(tables: &BTreeMap<String, Rebuilt>, verify: bool) -> String {
+fn text(
+    tables: &BTreeMap<String, Rebuilt>,
+    unpublished: &BTreeMap<SourceId, usize>,
+    verify: bool,
+) -> String {
     let mut text = String::new();
+    let than = if unpublished.is_empty() { "the raw store" } else { "what was published" };
     for (table, rebuilt) in tables {
         if rebuilt.is_equal() {
-            text.push_str(&format!("{table}: equal to the raw store\n"));
+            text.push_str(&format!("{table}: equal to {than}\n"));
             continue;
         }
         let done = if verify { "differs from the raw store" } else { "rebuilt" };
@@ -158,6 +200,19 @@ fn text(tables: &BTreeMap<String, Rebuilt>, verify: bool) -> String {
     }
     if verify && !tables.values().all(Rebuilt::is_equal) {
         text.push_str("`daymark rebuild` brings them over\n");
+    }
+    if !unpublished.is_empty() {
+        let counts: Vec<String> = unpublished
+            .iter()
+            .map(|(source, count)| {
+                format!("{source} ({count} fetch{})", if *count == 1 { "" } else { "es" })
+            })
+            .collect();
+        text.push_str(&format!(
+            "in the raw store and not published, so not compared: {}; `daymark run` or `daymark rebuild` \
+             publishes them\n",
+            counts.join(", ")
+        ));
     }
     text
 }

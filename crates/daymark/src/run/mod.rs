@@ -20,3 +20,4 @@ pub(crate) use execute::{Order, Pace, Runner};
 pub(crate) use landed::pending_fetch;
 pub(crate) use progress::{Progress, RunEvent};
 pub(crate) use report::RunReport;
+pub(crate) use unpublished::count_unpublished;

@@ -13,9 +13,10 @@ use daymark_extract::Mapped;
 use daymark_ingest::{RawKey, RawStore};
 use daymark_plan::{Plan, Source, SourceId, one_line};
 use daymark_warehouse::ledger::{self, Ingested, Noted, StepKey};
-use daymark_warehouse::publish::{FetchResult, PendingFetch, Report, Shapes};
+use daymark_warehouse::publish::{FetchResult, Outcome, PendingFetch, Report, Shapes};
 use daymark_warehouse::{Session, WarehouseError};
 use futures::{StreamExt, stream};
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -65,6 +66,24 @@ pub(super) struct Look<'l> {
     pub(super) in_full: bool,
     /// Now.
     pub(super) now: Timestamp,
+}
+
+/// How many accepted fetches of a source for some days the raw store has, and readers do not see.
+pub(crate) async fn count_unpublished(
+    session: &mut Session,
+    store: &RawStore,
+    plan: &Plan,
+    source: &Source,
+    is_asked_for: impl Fn(Date) -> bool,
+) -> Result<usize, Failure> {
+    let look = Look { landed: &BTreeSet::new(), in_full: true, now: Timestamp::UNIX_EPOCH };
+    let found = Unpublished::find(session, store, plan, source, look).await?;
+    if let Some(unreadable) = found.unreadable.into_iter().next() {
+        return Err(Failure::failed(anyhow::anyhow!(unreadable), None));
+    }
+    let accepted =
+        |fetch: &&PendingFetch| fetch.outcome == Outcome::Accepted && is_asked_for(fetch.data_date);
+    Ok(found.pending.iter().filter(accepted).count())
 }
 
 impl Unpublished {

@@ -88,6 +88,16 @@ async fn a_lost_database_is_made_again_from_the_raw_store(kind: Kind) {
     assert!(!before.iter().any(|part| part.contains(",0,")), "{before:?}");
 
     world.lose_database().await;
+    let lost = world.daymark(&["rebuild", "--verify"]).await;
+    lost.expect_code(1);
+    let said = "in the raw store and not published, so not compared: sp500 (";
+    assert!(lost.stdout.contains(said) && lost.stdout.contains("weather ("), "{lost:?}");
+    assert!(!lost.stdout.contains("equal to the raw store"), "{lost:?}");
+    let one = ["rebuild", "--verify", "--model", "weather_daily", "--from", "2026-03-06", "--json"];
+    let one = world.daymark(&one).await;
+    one.expect_code(1);
+    assert!(one.json()["unpublished"].get("sp500").is_none(), "{one:?}");
+
     world.daymark(&["rebuild"]).await.expect_code(0);
     assert_eq!(image(&world).await, before);
     assert_eq!(world.daymark(&["quarantine", "list"]).await.stdout, held_back);
