@@ -126,8 +126,7 @@ impl AtOnce {
         let Some(found) = found else {
             savepoint::undo(transaction, SAVEPOINT).await.map_err(&doing)?;
             self.close(transaction).await?;
-            // The statistics went as well.
-            staging.forget_statistics();
+            staging.forget();
             self.failures += 1;
             self.taken = None;
             return Ok(false);

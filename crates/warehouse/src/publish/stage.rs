@@ -56,10 +56,10 @@ fn fetch_table(source: &Source) -> String {
     format!("pg_temp.{}", ident(&format!("fetch_of_{}", source.id)))
 }
 
-/// The statement that empties both.
-fn empty(source: &Source) -> String {
-    format!("truncate {}, {}", rows_table(source), fetch_table(source))
-}
+/// How often the row about the fetch is updated before its table is emptied. To empty three files, its TOAST among
+/// them, takes longer than everything else that is asked before a COPY; and each update leaves a row that those who
+/// look pass over.
+const UPDATES: u32 = 100;
 
 /// From where to where the keys of each fetch reach, and how many rows it has.
 pub(super) fn extents_table(model: &Model) -> String {
@@ -77,8 +77,10 @@ pub(super) struct Staging {
     analysed: Option<u64>,
     /// Whether `rows_<source>` has the rows of a fetch before.
     used: bool,
-    /// What says which fetch it is, and what takes its rows in.
-    copying: Option<(Prepared, Prepared)>,
+    /// How often it was said which fetch it is since that was said first; none when nothing is said.
+    said: Option<u32>,
+    /// What says which fetch it is, at first and then, and what takes its rows in.
+    copying: Option<[Prepared; 3]>,
     /// What the checks said.
     pub(super) told: Vec<CheckResult>,
 }
@@ -93,8 +95,15 @@ impl Staging {
     /// of a savepoint, where the table was made: there PostgreSQL empties its file, inside it would make
     /// another one.
     pub(super) fn empty(&mut self, source: &Source) -> Option<String> {
-        let used = std::mem::replace(&mut self.used, true);
-        used.then(|| empty(source))
+        if !std::mem::replace(&mut self.used, true) {
+            return None;
+        }
+        self.said = self.said.filter(|said| *said < UPDATES);
+        let rows = rows_table(source);
+        Some(match self.said {
+            Some(_) => format!("truncate {rows}"),
+            None => format!("truncate {rows}, {}", fetch_table(source)),
+        })
     }
 
     /// Makes `raw_<source>` the rows of a fetch. With the name of a savepoint it is emptied first, and the
@@ -110,19 +119,22 @@ impl Staging {
     ) -> Result<Result<u64, String>, WarehouseError> {
         let doing = WarehouseError::statement("copying rows in");
         let empty = savepoint.and_then(|_| self.empty(source));
-        let (say, copy) = if let Some(copying) = &self.copying {
+        let [first, then, copy] = if let Some(copying) = &self.copying {
             copying
         } else {
-            let say = format!(
-                "insert into {} (_fetch_id, _data_date, _fetched_at, _entity) \
-                 values ($1, $2, $3, nullif($4, ''))",
-                fetch_table(source)
-            );
+            let fetch = fetch_table(source);
+            let columns = "(_fetch_id, _data_date, _fetched_at, _entity)";
+            let values = "($1, $2, $3, nullif($4, ''))";
+            let first = format!("insert into {fetch} {columns} values {values}");
+            let then = format!("update {fetch} set {columns} = {values}");
+            let first = transaction.prepare(&first).await.map_err(&doing)?;
+            let then = transaction.prepare(&then).await.map_err(&doing)?;
             let copy = copy_statement(source, &rows_table(source));
-            let say = transaction.prepare(&say).await.map_err(&doing)?;
             let copy = transaction.prepare(&copy).await.map_err(&doing)?;
-            self.copying.insert((say, copy))
+            self.copying.insert([first, then, copy])
         };
+        let say = if self.said.is_some() { then } else { first };
+        self.said = Some(self.said.map_or(0, |said| said + 1));
         let Statement { fetch_id, data_date, fetched_at, entity, .. } = statement;
         let said: [&(dyn ToSql + Sync); 4] = [fetch_id, data_date, fetched_at, entity];
         let emptied = async {
@@ -164,9 +176,11 @@ impl Staging {
         Ok(())
     }
 
-    /// Takes note that the statistics went with a savepoint.
-    pub(super) fn forget_statistics(&mut self) {
+    /// Takes note that a savepoint was undone: the statistics went with it, and perhaps what was said first of
+    /// the fetch.
+    pub(super) fn forget(&mut self) {
         self.analysed = None;
+        self.said = None;
     }
 
     /// The rows of a fetch; those of the one behind it are read from now on.
@@ -330,8 +344,7 @@ pub(super) async fn fetch(
         savepoint::release(transaction, SAVEPOINT).await.map_err(&doing)?;
     } else {
         savepoint::undo(transaction, SAVEPOINT).await.map_err(&doing)?;
-        // The statistics went as well.
-        staging.forget_statistics();
+        staging.forget();
     }
     staging.told.append(&mut asked.results);
     Ok(staged)
