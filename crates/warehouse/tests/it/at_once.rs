@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use crate::bench::{Bench, SOURCE, Told};
+use crate::crash::is_thorough;
 
 on_both_databases! {
     an_upsert_at_once_is_as_if_staged;
@@ -82,7 +83,11 @@ async fn as_if_staged(kind: Kind, write: &str) {
     // proptest's closure may be called again while it shrinks, but never while it runs.
     let bench = std::sync::Mutex::new(Bench::with(kind, &files).await);
     let config = Config {
-        cases: if kind == Kind::Native { 80 } else { 6 },
+        cases: match kind {
+            Kind::Native if is_thorough() => 400,
+            Kind::Native => 50,
+            Kind::Embedded => 6,
+        },
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
             "tests/it/at_once.regressions",
         ))),

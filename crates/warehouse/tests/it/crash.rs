@@ -250,8 +250,9 @@ async fn cut_everywhere(kind: Kind, mode: Mode) {
     }
 }
 
+/// Whether all is to be tried, however long it takes.
 #[expect(clippy::disallowed_methods, reason = "this variable is for tests only")]
-fn is_thorough() -> bool {
+pub(crate) fn is_thorough() -> bool {
     std::env::var("DAYMARK_TEST_THOROUGH").is_ok()
 }
 

@@ -12,8 +12,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use crate::bench::{Bench, SOURCE, Told};
-use crate::crash::Cut;
+use crate::crash::{Cut, is_thorough};
 use crate::fold::{Fetch, Folded, Mode, Row, Word, checked, fold, plain};
+
+/// How many cases are tried on a native database; more when a thorough look is asked for.
+const CASES: u32 = 40;
 
 on_both_databases! {
     upsert_is_the_fold;
@@ -149,8 +152,8 @@ fn the_plain_rule_is_found_out() {
                 let told: Vec<(String, Fetch)> = case.order.iter().map(keyed).collect();
                 plain(&told, mode, by_data_date) != fold(&told, mode, by_data_date).table
             };
-            let red = (0..60).filter(is_red).count();
-            assert!(red >= 3, "{mode:?} {by_data_date}: {red} of 60");
+            let red = (0..CASES as usize).filter(is_red).count();
+            assert!(red >= 3, "{mode:?} {by_data_date}: {red} of {CASES}");
         }
     }
 }
@@ -188,7 +191,11 @@ async fn every_order_of(kind: Kind, mode: Mode, by_data_date: bool, checks: &str
     // proptest's closure may be called again while it shrinks, but never while it runs.
     let bench = std::sync::Mutex::new(Cut::with(kind, &files).await);
     let config = Config {
-        cases: if kind == Kind::Native { 60 } else { 4 },
+        cases: match kind {
+            Kind::Native if is_thorough() => 300,
+            Kind::Native => CASES,
+            Kind::Embedded => 4,
+        },
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
             "tests/it/order.regressions",
         ))),
