@@ -104,7 +104,7 @@ async fn compare(
         verify: arguments.verify,
         recheck: arguments.recheck,
     };
-    let told = |event: publish::Progress<'_>| progress.show(&RunEvent::Publish(event));
+    let told = |event: publish::Progress| progress.show(&RunEvent::Publish(&event));
     let work = publish::rebuild(&mut session, plan, &request, &read_rows, kept, &told);
     let work = Box::pin(work);
     let rebuilt = match open {

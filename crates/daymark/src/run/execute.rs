@@ -496,7 +496,7 @@ impl Runner {
             unpublished.iter_mut().flat_map(|found| std::mem::take(&mut found.pending)).collect();
         let fence = order.claim.as_ref().map(|claim| claim.fence.clone());
         let request = publish::Request { run_id, now, pending, fence };
-        let told = |progress: publish::Progress<'_>| watch(RunEvent::Publish(progress));
+        let told = |progress: &publish::Progress| watch(RunEvent::Publish(progress));
         let plan = Arc::clone(&self.plan);
         let (mut session, published) =
             publishing::publish(session, plan, store.clone(), request, told).await;

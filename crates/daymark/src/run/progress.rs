@@ -35,7 +35,7 @@ pub(crate) enum RunEvent<'e> {
         failed: Option<&'e str>,
     },
     /// The publish went on.
-    Publish(publish::Progress<'e>),
+    Publish(&'e publish::Progress),
 }
 
 /// Shows events.
@@ -169,7 +169,7 @@ fn fetch_words(event: &FetchEvent) -> String {
     }
 }
 
-fn publish_words(progress: &publish::Progress<'_>) -> String {
+fn publish_words(progress: &publish::Progress) -> String {
     match progress {
         publish::Progress::Waiting => "waiting for another publish".to_owned(),
         publish::Progress::Staging { source_id, data_date, table } => {

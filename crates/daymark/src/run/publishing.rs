@@ -8,48 +8,13 @@
 use std::sync::Arc;
 
 use daymark_ingest::RawStore;
-use daymark_plan::{Plan, SourceId};
+use daymark_plan::Plan;
 use daymark_warehouse::publish::{self, Progress, Report, Request};
 use daymark_warehouse::{Session, WarehouseError};
-use jiff::civil::Date;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{rows, verdicts};
-
-/// A [`Progress`] of its own.
-enum Told {
-    Waiting,
-    Staging(SourceId, Date, String),
-    Writing(String),
-    Committing,
-}
-
-impl From<Progress<'_>> for Told {
-    fn from(progress: Progress<'_>) -> Self {
-        match progress {
-            Progress::Waiting => Self::Waiting,
-            Progress::Staging { source_id, data_date, table } => {
-                Self::Staging(source_id.clone(), data_date, table.to_owned())
-            }
-            Progress::Writing { table } => Self::Writing(table.to_owned()),
-            Progress::Committing => Self::Committing,
-        }
-    }
-}
-
-impl Told {
-    fn progress(&self) -> Progress<'_> {
-        match self {
-            Self::Waiting => Progress::Waiting,
-            Self::Staging(source_id, data_date, table) => {
-                Progress::Staging { source_id, data_date: *data_date, table }
-            }
-            Self::Writing(table) => Progress::Writing { table },
-            Self::Committing => Progress::Committing,
-        }
-    }
-}
 
 /// Publishes. Whoever drops this ends the publish as well, and nothing of it is seen.
 pub(crate) async fn publish(
@@ -57,9 +22,9 @@ pub(crate) async fn publish(
     plan: Arc<Plan>,
     store: RawStore,
     request: Request,
-    watch: impl Fn(Progress<'_>),
+    watch: impl Fn(&Progress),
 ) -> (Session, Result<Report, WarehouseError>) {
-    let (sender, mut told) = mpsc::unbounded_channel::<Told>();
+    let (sender, mut told) = mpsc::unbounded_channel();
     let publishing = tokio::spawn(async move {
         let (read, keep) =
             (verdicts::reader(Some(store.clone())), verdicts::keeper(Some(store.clone())));
@@ -68,7 +33,7 @@ pub(crate) async fn publish(
         let read_rows = rows::reader(Arc::clone(&plan), store);
         let from_raw = publish::FromRaw { rows: &read_rows, rejects: &rejects };
         // Whoever has gone needs not be told.
-        let tell = |progress: Progress<'_>| sender.send(progress.into()).unwrap_or_default();
+        let tell = |progress: Progress| sender.send(progress).unwrap_or_default();
         let published =
             publish::publish(&mut session, &plan, request, from_raw, verdicts, &tell).await;
         (session, published)
@@ -76,7 +41,7 @@ pub(crate) async fn publish(
     let publishing = AbortOnDropHandle::new(publishing);
     // The sender goes with the task.
     while let Some(told) = told.recv().await {
-        watch(told.progress());
+        watch(&told);
     }
     match publishing.await {
         Ok(published) => published,

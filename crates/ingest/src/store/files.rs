@@ -98,50 +98,54 @@ impl Files {
     pub(super) async fn put(&self, key: &Path, body: Bytes, mode: Mode) -> Result<()> {
         let (files, key) = (self.clone(), key.clone());
         blocking(move || {
-            files.is_free(&key, mode)?;
+            files.must_be_free(&key, mode)?;
             let draft = files.draft(&body.into()).map_err(|error| failed(&key, error))?;
-            files.sync_and_place(&[&draft], &[(&draft.path, &key, mode)])
+            files.sync_and_place(&draft, &key, mode)
         })
         .await
     }
 
     /// Creates an object, and then writes another with the same bytes, which may be there already. The second
     /// gets into its place when the first is in its own, but they get onto the disk together: that is two waits
-    /// for it and not four.
+    /// for it and not four. The outer error is about the first of them, the inner one about the second.
     pub(super) async fn put_twice(
         &self,
         create: &Path,
         overwrite: &Path,
         body: Content,
-    ) -> Result<()> {
+    ) -> Result<Result<()>> {
         let (files, create, overwrite) = (self.clone(), create.clone(), overwrite.clone());
         blocking(move || {
-            files.is_free(&create, Mode::Create)?;
-            let draft = |key| files.draft(&body).map_err(|error| failed(key, error));
-            let second = draft(&overwrite)?;
-            match &body {
+            files.must_be_free(&create, Mode::Create)?;
+            let of_first = |error| failed(&create, error);
+            // What was received into a file is synced, and linked from there.
+            let (drafted, from) = match &body {
                 Content::Memory(_) => {
-                    let first = draft(&create)?;
-                    files.sync_and_place(
-                        &[&first, &second],
-                        &[
-                            (&first.path, &create, Mode::Create),
-                            (&second.path, &overwrite, Mode::Overwrite),
-                        ],
-                    )
+                    let draft = files.draft(&body).map_err(of_first)?;
+                    let path = draft.path.clone();
+                    (Some(draft), path)
                 }
-                Content::File(first) => files.sync_and_place(
-                    &[&second],
-                    &[(first, &create, Mode::Create), (&second.path, &overwrite, Mode::Overwrite)],
-                ),
-            }
+                Content::File(file) => (None, file.clone()),
+            };
+            let second = match files.draft(&body) {
+                Ok(second) => second,
+                Err(error) => return Ok(Err(failed(&overwrite, error))),
+            };
+            let drafts: Vec<&File> =
+                drafted.iter().chain([&second]).map(|draft| &draft.file).collect();
+            files.folders.sync_files(&drafts).map_err(of_first)?;
+            let archived = files.place(&from, &create, Mode::Create).map_err(of_first)?;
+            Ok(files
+                .place(&second.path, &overwrite, Mode::Overwrite)
+                .and_then(|folder| files.folders.sync(&[archived, folder]))
+                .map_err(|error| failed(&overwrite, error)))
         })
         .await
     }
 
     /// Looks whether what is to be created is there, before it is written for nothing: bodies that many
     /// entities, or fetches of a day, have in common are archived once. To put it into place decides.
-    fn is_free(&self, key: &Path, mode: Mode) -> Result<()> {
+    fn must_be_free(&self, key: &Path, mode: Mode) -> Result<()> {
         if mode == Mode::Create && fs::symlink_metadata(self.root.join(key.as_ref())).is_ok() {
             return Err(failed(key, io::ErrorKind::AlreadyExists.into()));
         }
@@ -189,26 +193,25 @@ impl Files {
         let (files, key) = (self.clone(), key.clone());
         blocking(move || {
             if mode == Mode::Create {
-                return files.sync_and_place(&[], &[(&file, &key, mode)]);
+                let placed = files.place(&file, &key, mode);
+                let synced = placed.and_then(|folder| files.folders.sync(&[folder]));
+                return synced.map_err(|error| failed(&key, error));
             }
             // A second name that can be renamed over what is there. It must be a copy: the raw object
             // is for people, and whoever edits it in place must not reach the archive.
             let copy = files.draft(&Content::File(file)).map_err(|error| failed(&key, error))?;
-            files.sync_and_place(&[&copy], &[(&copy.path, &key, mode)])
+            files.sync_and_place(&copy, &key, mode)
         })
         .await
     }
 
-    /// Gets drafts onto the disk, files into their places, one after the other, and their places onto the disk.
-    fn sync_and_place(&self, drafts: &[&Draft], files: &[(&PathBuf, &Path, Mode)]) -> Result<()> {
-        let Some((_, first, _)) = files.first() else { return Ok(()) };
-        let drafts: Vec<&File> = drafts.iter().map(|draft| &draft.file).collect();
-        self.folders.sync_files(&drafts).map_err(|error| failed(first, error))?;
-        let mut folders = Vec::new();
-        for (from, key, mode) in files {
-            folders.push(self.place(from, key, *mode).map_err(|error| failed(key, error))?);
-        }
-        self.folders.sync(&folders).map_err(|error| failed(first, error))
+    /// Gets a draft into its place, and both onto the disk.
+    fn sync_and_place(&self, draft: &Draft, key: &Path, mode: Mode) -> Result<()> {
+        let placed = self
+            .folders
+            .sync_files(&[&draft.file])
+            .and_then(|()| self.place(&draft.path, key, mode));
+        placed.and_then(|folder| self.folders.sync(&[folder])).map_err(|error| failed(key, error))
     }
 
     /// Gives the folder that it put a file into.

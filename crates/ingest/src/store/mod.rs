@@ -265,7 +265,8 @@ impl RawStore {
                 // Whether they are equal bytes has to be looked at.
                 Err(object_store::Error::AlreadyExists { .. }) => {}
                 done => {
-                    done.map_err(|cause| self.not_written(archive, cause))?;
+                    let written = done.map_err(|cause| self.not_written(archive, cause))?;
+                    written.map_err(|cause| self.not_written(raw, cause))?;
                     return Ok(Written { version: None });
                 }
             }
@@ -375,7 +376,7 @@ impl RawStore {
         create: &RawKey<'_>,
         overwrite: &RawKey<'_>,
         body: &Spooled,
-    ) -> object_store::Result<()> {
+    ) -> object_store::Result<object_store::Result<()>> {
         let content = match body.file() {
             Some(file) => Content::File(file),
             None => body.read().await.map_err(spool_failed)?.into(),

@@ -58,6 +58,21 @@ async fn a_store_that_takes_nothing() {
 }
 
 #[tokio::test]
+async fn a_store_that_takes_no_raw_object_names_it() {
+    let world = World::new().await;
+    world.api.on(PATH, Reply::json(GOOD));
+    fs::write(world.store_folder().join("raw"), "in the way").unwrap();
+    let error = world.try_fetch(&world.source()).await.unwrap_err();
+    assert!(
+        error.to_string().ends_with("did not take `raw/weather/weather_2026-11-23.json`"),
+        "{error}"
+    );
+    // The archive has it, and no manifest says so.
+    let archived = world.keys();
+    assert!(archived.len() == 2 && archived[0].starts_with("archive/weather/"), "{archived:?}");
+}
+
+#[tokio::test]
 async fn manifests_come_in_order_and_from_a_key_on() {
     let world = World::new().await;
     world.api.on(PATH, Reply::json(GOOD));

@@ -111,6 +111,7 @@ impl AtOnce {
         }
         let doing = WarehouseError::statement("publishing a fetch at once");
         let Ok(rows) = staging.rows(context, &statement.manifest_key).await else {
+            self.close(transaction, staging).await?;
             return Ok(false);
         };
         if !std::mem::replace(&mut self.is_tuned, true) {
@@ -125,13 +126,13 @@ impl AtOnce {
         }
         let Some(found) = found else {
             savepoint::undo(transaction, SAVEPOINT).await.map_err(&doing)?;
-            self.close(transaction).await?;
             staging.forget();
+            self.close(transaction, staging).await?;
             self.failures += 1;
             self.taken = None;
             return Ok(false);
         };
-        savepoint::release(transaction, SAVEPOINT).await.map_err(&doing)?;
+        // The savepoint is let go of with the next fetch, or by `close`: that is an answer less to wait for.
         self.failures = 0;
         self.fetches.push(statement.fetch_id);
         if found.iter().any(|(_, taken, _)| *taken == Taken::New) {
@@ -150,11 +151,13 @@ impl AtOnce {
         Ok(true)
     }
 
-    /// Has PostgreSQL plan as ever, which staging wants.
+    /// Lets go of the last savepoint, and has PostgreSQL plan as ever: staging wants both.
     pub(super) async fn close(
         &mut self,
         transaction: &Transaction<'_>,
+        staging: &mut Staging,
     ) -> Result<(), WarehouseError> {
+        staging.release(transaction).await?;
         if std::mem::take(&mut self.is_tuned) {
             let told = transaction.batch_execute(AS_EVER).await;
             told.map_err(WarehouseError::statement("publishing a fetch at once"))?;
@@ -173,9 +176,9 @@ impl AtOnce {
         let mut found = Vec::new();
         for model in context.plan.models_of(&source.id) {
             (context.watch)(Progress::Staging {
-                source_id: &source.id,
+                source_id: source.id.clone(),
                 data_date: statement.data_date,
-                table: &model.table,
+                table: model.table.clone(),
             });
             let done = match self.taken {
                 Some(taken) => self.one_model(transaction, context, model, statement, taken).await,
@@ -368,7 +371,8 @@ fn insert(context: &Context<'_>, model: &Model) -> String {
     let extra: Vec<&str> = extra_columns(model).into_iter().map(|(name, _)| name).collect();
     let names: Vec<String> = extra.iter().map(|name| format!(", {}", ident(name))).collect();
     let stops = offends(model).map_or_else(String::new, |offends| {
-        format!(" and 1 / (case when {offends} then 0 else 1 end) = 1")
+        // Of a column, or PostgreSQL would divide when it plans.
+        format!(" and case when {offends} then 1 / (_fetch_row - _fetch_row) = 1 else true end")
     });
     format!(
         "insert into {} ({columns}, _fetch_id, _fetch_row{}, _publish_id) \
@@ -401,6 +405,15 @@ fn compare(context: &Context<'_>, model: &Model) -> String {
         Some(format!(" and published.{} between _reach.low_{at} and _reach.high_{at}", ident(name)))
     });
     let (of_rows, of_firsts) = LOOKED_AT;
+    let distinct = format!("select distinct {first} as _first from _staged");
+    // Mostly it is one value: then nobody looks at the rows for it.
+    let firsts = match ordered_key(model).position(|name| key.first() == Some(&name)) {
+        Some(at) => format!(
+            "select low_{at} as _first from _reach where low_{at} = high_{at} union all \
+             ({distinct} where (select low_{at} <> high_{at} from _reach))"
+        ),
+        None => distinct,
+    };
     let offending = offends(model).map_or_else(
         || "0::bigint".to_owned(),
         |offends| format!("count(*) filter (where {offends})"),
@@ -412,7 +425,7 @@ fn compare(context: &Context<'_>, model: &Model) -> String {
         "with _staged as materialized (select {columns}{} from {}), \
          _reach as materialized (select count(*) as _rows, {offending} as _offending{ends} from _staged), \
          _noted as (insert into {} select $1::integer, _rows, 1{end_names} from _reach), \
-         _firsts as materialized (select distinct {first} as _first from _staged), \
+         _firsts as materialized ({firsts}), \
          _met as materialized (select published._fetch_id, count(*) as _rows, \
                 bool_or(published._publish_id = $5::bigint) as _is_of_this \
              from _reach cross join _firsts cross join lateral (\

@@ -87,7 +87,7 @@ pub(super) async fn follow(
         }
         // PostgreSQL refused to make it, which has been told.
         let Some(was) = kept.iter().find(|kept| kept.name == mart.name) else { continue };
-        (context.watch)(Progress::Writing { table: &mart.name });
+        (context.watch)(Progress::Writing { table: mart.name.clone() });
         let done = match without {
             Some(failure) => Err(failure),
             None => refresh(transaction, &context.schema, mart, true).await?,
@@ -152,7 +152,7 @@ pub(super) async fn rebuild(
         if !chosen || !is_there || mart.materialized == Materialized::View {
             continue;
         }
-        (context.watch)(Progress::Writing { table: &mart.name });
+        (context.watch)(Progress::Writing { table: mart.name.clone() });
         let found = match refresh(transaction, schema, mart, publish_id.is_some()).await? {
             Ok(found) => found,
             Err(failure) => return Ok(Err(format!("the mart {}", failure.with_hint()))),

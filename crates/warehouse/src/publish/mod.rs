@@ -68,26 +68,26 @@ pub type ReadRejects<'r> = dyn Fn(String) -> BoxFuture<'static, Result<Vec<Extra
     + Sync
     + 'r;
 /// Told what a publish is doing, as it does it.
-pub type Watch<'w> = dyn Fn(Progress<'_>) + Send + Sync + 'w;
+pub type Watch<'w> = dyn Fn(Progress) + Send + Sync + 'w;
 
 /// What a publish is doing.
-#[derive(Debug, Clone, Copy)]
-pub enum Progress<'p> {
+#[derive(Debug, Clone)]
+pub enum Progress {
     /// Another publish is under way, and is waited for.
     Waiting,
     /// The rows of a fetch are copied in and go through a model.
     Staging {
         /// The fetch's source.
-        source_id: &'p SourceId,
+        source_id: SourceId,
         /// The fetch's data date.
         data_date: Date,
         /// The model's table.
-        table: &'p str,
+        table: String,
     },
     /// Staged rows are compared with the published ones and written.
     Writing {
         /// The table.
-        table: &'p str,
+        table: String,
     },
     /// Everything is written and about to be committed.
     Committing,
@@ -528,7 +528,7 @@ async fn write_source(
     }
     written.checks.append(&mut staging.told);
     if let Some(at_once) = &mut at_once {
-        at_once.close(transaction).await?;
+        at_once.close(transaction, &mut staging).await?;
     }
     if let Some(at_once) = &at_once
         && !at_once.are_apart(transaction, context, source, !staged.is_empty()).await?
@@ -556,7 +556,7 @@ async fn write_source(
     };
     let fetches = staged.len() + if reapplied { newer.len() } else { 0 };
     for model in context.plan.models_of(&source.id) {
-        (context.watch)(Progress::Writing { table: &model.table });
+        (context.watch)(Progress::Writing { table: model.table.clone() });
         let mut counts = at_once.as_ref().map_or_else(TableCounts::default, |at| at.counts(model));
         if fetches > 0 {
             let mut staged = difference::Staged::count(transaction, model, fetches).await?;

@@ -223,7 +223,7 @@ async fn once(
             continue;
         }
         for compared in Compared::of(model) {
-            (scratch.watch)(Progress::Writing { table: &compared.table });
+            (scratch.watch)(Progress::Writing { table: compared.table.clone() });
             let rebuilt = compare(&transaction, scratch, schema, model, &compared, request).await?;
             if let Some(publish_id) = publish_id.filter(|_| !rebuilt.is_equal()) {
                 apply(&transaction, (made_in, schema), &compared, publish_id, &rebuilt).await?;

@@ -79,6 +79,8 @@ pub(super) struct Staging {
     used: bool,
     /// How often it was said which fetch it is since that was said first; none when nothing is said.
     said: Option<u32>,
+    /// The savepoint that [`Self::copy`] has set and nobody let go of yet.
+    open: Option<&'static str>,
     /// What says which fetch it is, at first and then, and what takes its rows in.
     copying: Option<[Prepared; 3]>,
     /// What the checks said.
@@ -106,15 +108,15 @@ impl Staging {
         })
     }
 
-    /// Makes `raw_<source>` the rows of a fetch. With the name of a savepoint it is emptied first, and the
-    /// savepoint set; without, it must be empty already. All is sent before the first answer is waited for. Gives how
-    /// many rows there are, as [`copy_rows`] does.
+    /// Makes `raw_<source>` the rows of a fetch. With the name of a savepoint the one that was set here before is
+    /// let go of, `raw_<source>` emptied, and the savepoint set; without, it must be empty already. All is sent
+    /// before the first answer is waited for. Gives how many rows there are, as [`copy_rows`] does.
     pub(super) async fn copy(
         &mut self,
         transaction: &Transaction<'_>,
         source: &Source,
         statement: &Statement,
-        savepoint: Option<&str>,
+        savepoint: Option<&'static str>,
         rows: RowStream,
     ) -> Result<Result<u64, String>, WarehouseError> {
         let doing = WarehouseError::statement("copying rows in");
@@ -137,6 +139,13 @@ impl Staging {
         self.said = Some(self.said.map_or(0, |said| said + 1));
         let Statement { fetch_id, data_date, fetched_at, entity, .. } = statement;
         let said: [&(dyn ToSql + Sync); 4] = [fetch_id, data_date, fetched_at, entity];
+        let open = std::mem::replace(&mut self.open, savepoint);
+        let released = async {
+            match open {
+                Some(name) => savepoint::release(transaction, name).await,
+                None => Ok(()),
+            }
+        };
         let emptied = async {
             match &empty {
                 Some(empty) => transaction.batch_execute(empty).await,
@@ -149,9 +158,11 @@ impl Staging {
                 None => Ok(()),
             }
         };
-        let (emptied, set, said, sink) =
-            future::join4(emptied, set, transaction.execute(say, &said), transaction.copy_in(copy))
-                .await;
+        let say = transaction.execute(say, &said);
+        let copy = transaction.copy_in(copy);
+        let (released, emptied, set, said, sink) =
+            future::join5(released, emptied, set, say, copy).await;
+        released.map_err(&doing)?;
         emptied.map_err(&doing)?;
         set.map_err(&doing)?;
         said.map_err(&doing)?;
@@ -176,11 +187,24 @@ impl Staging {
         Ok(())
     }
 
+    /// Lets go of the savepoint that is open.
+    pub(super) async fn release(
+        &mut self,
+        transaction: &Transaction<'_>,
+    ) -> Result<(), WarehouseError> {
+        if let Some(name) = self.open.take() {
+            let released = savepoint::release(transaction, name).await;
+            released.map_err(WarehouseError::statement("staging rows"))?;
+        }
+        Ok(())
+    }
+
     /// Takes note that a savepoint was undone: the statistics went with it, and perhaps what was said first of
     /// the fetch.
     pub(super) fn forget(&mut self) {
         self.analysed = None;
         self.said = None;
+        self.open = None;
     }
 
     /// The rows of a fetch; those of the one behind it are read from now on.
@@ -369,9 +393,9 @@ async fn stage_rows(
     staging.analyse(transaction, source, copied).await?;
     for model in context.plan.models_of(&source.id) {
         (context.watch)(Progress::Staging {
-            source_id: &source.id,
+            source_id: source.id.clone(),
             data_date: statement.data_date,
-            table: &model.table,
+            table: model.table.clone(),
         });
         let tail = match apply_model(transaction, model, statement).await? {
             Ok(tail) => tail,
