@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use daymark_plan::{Model, Source};
+use futures::future;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Statement as Prepared, Transaction};
@@ -117,14 +118,26 @@ impl AtOnce {
         if !std::mem::replace(&mut self.is_tuned, true) {
             transaction.batch_execute(BY_HASH).await.map_err(&doing)?;
         }
-        let mut found = None;
-        if let Ok(copied) =
-            staging.copy(transaction, source, statement, Some(SAVEPOINT), rows).await?
-        {
-            staging.analyse(transaction, source, copied).await?;
-            found = self.all_models(transaction, context, source, statement).await?;
-        }
-        let Some(found) = found else {
+        let sink = staging.open(transaction, source, statement, Some(SAVEPOINT)).await?;
+        let sending = stage::send_rows(sink, rows);
+        let (copied, found) = if self.taken.is_some() && staging.is_analysed() {
+            // The statements are sent right behind the rows, before PostgreSQL has said what it thinks of them:
+            // that is an answer less to wait for. If it refuses the rows, what it says of these means nothing.
+            future::join(sending, self.all_models(transaction, context, source, statement)).await
+        } else {
+            let copied = sending.await?;
+            let mut found = None;
+            if let Ok(copied) = copied {
+                staging.analyse(transaction, source, copied).await?;
+                found = self.all_models(transaction, context, source, statement).await?;
+            }
+            (Ok(copied), Ok(found))
+        };
+        let found = match copied? {
+            Ok(copied) => found?.map(|found| (copied, found)),
+            Err(_) => None,
+        };
+        let Some((copied, found)) = found else {
             savepoint::undo(transaction, SAVEPOINT).await.map_err(&doing)?;
             staging.forget();
             self.close(transaction, staging).await?;
@@ -134,6 +147,7 @@ impl AtOnce {
         };
         // The savepoint is let go of with the next fetch, or by `close`: that is an answer less to wait for.
         self.failures = 0;
+        staging.analyse(transaction, source, copied).await?;
         self.fetches.push(statement.fetch_id);
         if found.iter().any(|(_, taken, _)| *taken == Taken::New) {
             self.new.0.push(statement.fetch_id);

@@ -79,7 +79,7 @@ pub(super) struct Staging {
     used: bool,
     /// How often it was said which fetch it is since that was said first; none when nothing is said.
     said: Option<u32>,
-    /// The savepoint that [`Self::copy`] has set and nobody let go of yet.
+    /// The savepoint that [`Self::open`] has set and nobody let go of yet.
     open: Option<&'static str>,
     /// What says which fetch it is, at first and then, and what takes its rows in.
     copying: Option<[Prepared; 3]>,
@@ -108,17 +108,16 @@ impl Staging {
         })
     }
 
-    /// Makes `raw_<source>` the rows of a fetch. With the name of a savepoint the one that was set here before is
-    /// let go of, `raw_<source>` emptied, and the savepoint set; without, it must be empty already. All is sent
-    /// before the first answer is waited for. Gives how many rows there are, as [`copy_rows`] does.
-    pub(super) async fn copy(
+    /// Has `raw_<source>` take in the rows of a fetch, for [`send_rows`] to send them. With the name of a savepoint
+    /// the one that was set here before is let go of, `raw_<source>` emptied, and the savepoint set; without, it
+    /// must be empty already. All is sent before the first answer is waited for.
+    pub(super) async fn open(
         &mut self,
         transaction: &Transaction<'_>,
         source: &Source,
         statement: &Statement,
         savepoint: Option<&'static str>,
-        rows: RowStream,
-    ) -> Result<Result<u64, String>, WarehouseError> {
+    ) -> Result<CopyInSink<Bytes>, WarehouseError> {
         let doing = WarehouseError::statement("copying rows in");
         let empty = savepoint.and_then(|_| self.empty(source));
         let [first, then, copy] = if let Some(copying) = &self.copying {
@@ -166,7 +165,12 @@ impl Staging {
         emptied.map_err(&doing)?;
         set.map_err(&doing)?;
         said.map_err(&doing)?;
-        send_rows(sink.map_err(&doing)?, rows).await
+        sink.map_err(&doing)
+    }
+
+    /// Whether there are statistics of a fetch of this source.
+    pub(super) fn is_analysed(&self) -> bool {
+        self.analysed.is_some()
     }
 
     /// Has PostgreSQL look at `rows_<source>`. The fetches of a source are much alike: statistics serve all
@@ -383,7 +387,8 @@ async fn stage_rows(
     asked: &mut Asked,
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
-    let copied = match staging.copy(transaction, source, statement, None, rows).await? {
+    let sink = staging.open(transaction, source, statement, None).await?;
+    let copied = match send_rows(sink, rows).await? {
         Ok(copied) => copied,
         Err(reason) => return Ok(Err(NotDone::Failed(reason))),
     };
@@ -461,7 +466,8 @@ fn copy_statement(source: &Source, table: &str) -> String {
     format!("copy {table} ({columns}) from stdin (format binary)")
 }
 
-async fn send_rows(
+/// Sends the rows of a fetch, to a `COPY` that is open. Gives what [`copy_rows`] does.
+pub(super) async fn send_rows(
     sink: CopyInSink<Bytes>,
     mut rows: RowStream,
 ) -> Result<Result<u64, String>, WarehouseError> {

@@ -38,6 +38,8 @@ struct Fetch {
     data_date: i8,
     entity: &'static str,
     rows: Vec<(char, i8, i8)>,
+    /// Whether its response ends before its end.
+    is_cut: bool,
 }
 
 /// Each fetch with whether a publish ends behind it.
@@ -51,17 +53,18 @@ fn cases() -> impl Strategy<Value = Vec<(Fetch, bool)>> {
         proptest::collection::vec((proptest::bool::weighted(0.05), 1..=12_i8, price), 0..5),
         // As the one before it, or with one more row.
         proptest::option::weighted(0.4, proptest::bool::weighted(0.3)),
+        proptest::bool::weighted(0.05),
         proptest::bool::weighted(0.4),
     );
     proptest::collection::vec(fetch, 2..10).prop_map(|fetches| {
         let mut all: Vec<(Fetch, bool)> = Vec::new();
-        for (data_date, entity, symbol, rows, again, ends) in fetches {
+        for (data_date, entity, symbol, rows, again, is_cut, ends) in fetches {
             let rows = rows.into_iter();
             let rows =
                 rows.map(|(other, day, price)| (if other { 'D' } else { symbol }, day, price));
-            let mut fetch = Fetch { data_date, entity, rows: rows.collect() };
+            let mut fetch = Fetch { data_date, entity, rows: rows.collect(), is_cut };
             if let (Some(more), Some((last, _))) = (again, all.last()) {
-                fetch = Fetch { data_date, ..last.clone() };
+                fetch = Fetch { data_date, is_cut, ..last.clone() };
                 fetch.rows.extend(more.then_some((symbol, 13, 1)));
             }
             all.push((fetch, ends));
@@ -110,12 +113,13 @@ async fn one(bench: &mut Bench, case: &[(Fetch, bool)]) -> Result<(), TestCaseEr
         let rows = fetch.rows.iter().map(|(symbol, day, price)| {
             format!(r#"{{"symbol": "{symbol}", "day": {day}, "price": {price}}}"#)
         });
+        let rows = rows.collect::<Vec<_>>().join(", ");
         fetches.push(bench.fetch_as(&Told {
             data_date: jiff::civil::date(2026, 3, fetch.data_date),
             minute,
             entity: fetch.entity,
             rejected: 0,
-            json: &format!("[{}]", rows.collect::<Vec<_>>().join(", ")),
+            json: &format!("[{rows}{}", if fetch.is_cut { "" } else { "]" }),
         }));
     }
     let staged = all_of_it(bench, case, &fetches).await;

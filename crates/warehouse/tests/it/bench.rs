@@ -294,8 +294,15 @@ impl Bench {
                 match daymark_extract::open(rows, json.as_bytes(), RowContext::default()) {
                     Ok(mut extraction) => {
                         let mut chunk = BytesMut::new();
-                        while extraction.next_chunk(&mut chunk)? {
-                            chunks.push(Ok(chunk.split().freeze()));
+                        loop {
+                            match extraction.next_chunk(&mut chunk) {
+                                Ok(true) => chunks.push(Ok(chunk.split().freeze())),
+                                Ok(false) => break,
+                                Err(error) => {
+                                    chunks.push(Err(error.into()));
+                                    break;
+                                }
+                            }
                         }
                     }
                     Err(error) => chunks.push(Err(error.into())),
