@@ -7,6 +7,7 @@
 //! was changed by hand is seen. Deliberately absent: the rows a new column has no values for
 //! (`daymark rebuild`).
 
+mod apply;
 mod change;
 mod judge;
 mod marts;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use daymark_plan::{Column, Index, Model, Plan, Source, SourceId, Write};
 use tokio_postgres::Transaction;
 
+use apply::{apply, defer_references};
 use change::Comparison;
 pub use change::{Change, Needs};
 pub use judge::{PageQuery, judge};
@@ -305,30 +307,6 @@ async fn make_table(
     }
     defer_references(transaction, table).await?;
     Ok(Ok(()))
-}
-
-/// Has foreign keys asked at the end of a source's part of a publish: the tables of one fetch are written
-/// one after the other.
-async fn defer_references(
-    transaction: &Transaction<'_>,
-    table: &str,
-) -> Result<(), WarehouseError> {
-    let doing = WarehouseError::statement("deferring references");
-    let names = transaction
-        .query(
-            "select conname::text from pg_constraint
-             where conrelid = $1::text::regclass and contype = 'f' and not condeferred",
-            &[&table],
-        )
-        .await
-        .map_err(&doing)?;
-    for row in names {
-        let name = ident(row.get(0));
-        let statement =
-            format!("alter table {table} alter constraint {name} deferrable initially deferred");
-        transaction.batch_execute(&statement).await.map_err(&doing)?;
-    }
-    Ok(())
 }
 
 /// The statements that make an index and mark it as ours.
@@ -631,60 +609,6 @@ fn create_table<'m>(model: &'m Model, table: &str) -> Definition<'m> {
         text: format!("create table {table} (\n{},\nprimary key ({key}))", columns.join(",\n")),
         columns: model.columns.iter().collect(),
     }
-}
-
-/// Makes the changes that the mode allows; one that it does not refuses all.
-async fn apply(
-    transaction: &mut Transaction<'_>,
-    schema: &str,
-    model: &Model,
-    table: &str,
-    changes: &[Change],
-    mode: Mode,
-) -> Result<Result<(), Failure>, WarehouseError> {
-    let doing = WarehouseError::statement("changing a table");
-    for change in changes {
-        let hint = match (change.needs, mode) {
-            (Needs::OtherRows, _) => "`daymark plan` shows all that the contract changes",
-            (Needs::Apply | Needs::DataLoss, Mode::Run) => {
-                "`daymark plan` shows what that does to the table, `daymark plan --apply` does it"
-            }
-            (Needs::DataLoss, Mode::Apply { allow_data_loss: false }) => {
-                "`daymark plan --apply --allow-data-loss` does it all the same"
-            }
-            _ => continue,
-        };
-        let rows = change.rows.as_ref().map(|rows| format!(": {rows}")).unwrap_or_default();
-        let message = format!("{}{rows}", change.what);
-        return Ok(Err(Failure::new(&change.file, change.line, message).hint(hint)));
-    }
-    if changes.iter().any(|change| change.moves_views) {
-        let marts = transaction
-            .query(
-                "select view_name from daymark.mart where kind = 'view' order by position desc",
-                &[],
-            )
-            .await
-            .map_err(&doing)?;
-        for mart in marts {
-            let view = qualified(schema, mart.get(0));
-            if let Err(error) =
-                transaction.batch_execute(&format!("drop view if exists {view}")).await
-            {
-                return Failure::of(error, &model.file, "", "", 0).map(Err).map_err(&doing);
-            }
-        }
-        let forget = "delete from daymark.mart where kind = 'view'";
-        transaction.execute(forget, &[]).await.map_err(&doing)?;
-    }
-    for change in changes {
-        if let Err(error) = transaction.batch_execute(&change.sql).await {
-            let failure = Failure::of(error, &change.file, "", "", 0).map_err(&doing)?;
-            return Ok(Err(Failure { line: change.line, ..failure }));
-        }
-    }
-    defer_references(transaction, table).await?;
-    Ok(Ok(()))
 }
 
 fn define(column: &Column) -> String {

@@ -226,11 +226,13 @@ pub(crate) fn line(name: &str, world: &World, all: &[Measured], more: &str) {
     let peak = all.iter().map(|one| one.peak_kib).max().unwrap_or(0);
     let rate = world.rows as f64 / seconds / 1e6;
     let cpu = |of: fn(&Cpu) -> Duration| {
-        median_of(&all.iter().map(|one| of(&one.cpu).as_secs_f64()).collect::<Vec<_>>())
+        let took = median_of(&all.iter().map(|one| of(&one.cpu).as_secs_f64()).collect::<Vec<_>>());
+        // Nobody looked.
+        if took == 0.0 { "-  ".to_owned() } else { format!("{took:.2} s") }
     };
     let (own, server) = (cpu(|cpu| cpu.own), cpu(|cpu| cpu.server));
     println!(
-        "{name:<35} {seconds:>6.2} s {rate:>6.2} M/s {own:>6.2} s {server:>6.2} s {:>4} MiB  {more}",
+        "{name:<35} {seconds:>6.2} s {rate:>6.2} M/s {own:>8} {server:>8} {:>4} MiB  {more}",
         peak / 1024
     );
 }

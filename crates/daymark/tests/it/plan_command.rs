@@ -35,6 +35,8 @@ async fn what_loses_values_is_named_and_done_when_told_to(kind: Kind) {
     // A run leaves the table alone, and says so.
     let run = world.run("2026-03-03").await;
     assert_eq!(run.source("weather")["state"], "failed", "{}", run.json);
+    let reason = run.source("weather")["reason"].as_str().unwrap();
+    assert!(reason.ends_with("`daymark plan --apply --allow-data-loss` does it"), "{reason}");
     assert_eq!(run.source("sp500")["state"], "published", "{}", run.json);
 
     let refused = world.daymark(&["plan", "--apply"]).await;

@@ -11,8 +11,8 @@ use super::shape::{ColumnShape, ConstraintShape, Shape};
 use crate::error::{WarehouseError, said_of_rows};
 use crate::sql::{ident, list};
 
-/// What a change needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+/// What a change needs, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Needs {
     /// Nothing: the next run makes it.
