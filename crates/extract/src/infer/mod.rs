@@ -8,6 +8,7 @@
 
 mod draft;
 mod name;
+mod path;
 mod shape;
 mod table;
 mod toml;
