@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use crate::model::Column;
 use crate::problem::{Problem, did_you_mean};
 use crate::section::{Section, choose};
-use crate::sql_text;
+use crate::{sql_reads, sql_text};
 
 /// What follows when rows offend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -225,7 +225,7 @@ pub struct Check {
 const OF_THE_FETCH: [&str; 2] = ["staged", "this_fetch"];
 
 /// Words whose value is another one each time.
-const VOLATILE: [&str; 12] = [
+const VOLATILE: [&str; 18] = [
     "now",
     "current_date",
     "current_time",
@@ -238,21 +238,36 @@ const VOLATILE: [&str; 12] = [
     "random",
     "gen_random_uuid",
     "nextval",
+    "timeofday",
+    "random_normal",
+    "uuid_generate_v4",
+    "uuidv4",
+    "uuidv7",
+    "array_shuffle",
 ];
+
+/// The words of a query whose value is another one each time.
+pub(crate) fn volatile_words(sql: &str) -> Vec<&'static str> {
+    let words = sql_text::identifiers(sql);
+    VOLATILE.into_iter().filter(|word| words.iter().any(|found| found == word)).collect()
+}
 
 /// What a query reads beside the staged rows of the fetch.
 fn reads_more(sql: &str) -> Vec<String> {
-    let mut more: Vec<String> = sql_text::tables(sql)
-        .into_iter()
-        .filter(|table| !OF_THE_FETCH.contains(&table.as_str()))
-        .collect();
-    let words = sql_text::identifiers(sql);
-    more.extend(
-        VOLATILE
-            .iter()
-            .filter(|word| words.iter().any(|found| found == *word))
-            .map(|word| (*word).to_owned()),
-    );
+    // The parser tells what `with` makes from a table of its name; where it cannot read the query, words do.
+    let tables = match sql_reads::tables(sql) {
+        Ok(named) => named
+            .into_iter()
+            .map(|table| match table.schema {
+                Some(schema) => format!("{schema}.{}", table.name),
+                None => table.name,
+            })
+            .collect(),
+        Err(_) => sql_text::tables(sql),
+    };
+    let mut more: Vec<String> =
+        tables.into_iter().filter(|table| !OF_THE_FETCH.contains(&table.as_str())).collect();
+    more.extend(volatile_words(sql).into_iter().map(str::to_owned));
     more.dedup();
     more
 }

@@ -3,7 +3,7 @@
 //! In: a SQL file whose leading comment `/* model ... */` is TOML. Out: a [`Model`]. Deliberately
 //! absent: any judgement of the SQL, which is PostgreSQL's.
 
-use crate::check::{self, Check};
+use crate::check::{self, Check, Rule, volatile_words};
 use crate::problem::{Problem, did_you_mean};
 use crate::section::{Section, Text, choose};
 use crate::source::SourceId;
@@ -46,7 +46,7 @@ impl Write {
 }
 
 /// The longest name of a table with a history: `<table>_history` must be a name as well.
-const LONGEST_WITH_HISTORY: usize = 55;
+const LONGEST_WITH_HISTORY: usize = 45;
 
 /// A condition in a model's comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +150,7 @@ impl Model {
 /// source"), and gives the models with those referred to before those that refer.
 pub(crate) fn in_order(models: Vec<Model>, problems: &mut Vec<Problem>) -> Vec<Model> {
     for model in &models {
+        check_reads(model, &models, problems);
         for (at, table) in model.references() {
             let column = &model.columns[at];
             let problem = |message: String| Problem::new(&model.file, column.line, message);
@@ -210,6 +211,51 @@ pub(crate) fn in_order(models: Vec<Model>, problems: &mut Vec<Problem>) -> Vec<M
         ordered.push(waiting.remove(ready.unwrap_or(0)));
     }
     ordered
+}
+
+/// Reports what would make the rows of a model depend on something else than its fetch: on when it is published, or
+/// on what was published before it.
+fn check_reads(model: &Model, models: &[Model], problems: &mut Vec<Problem>) {
+    let curated = |name: &str| {
+        models.iter().any(|other| name == other.table || name == other.history_table())
+    };
+    for read in sql_reads::tables(&model.sql).unwrap_or_default() {
+        if read.schema.is_none() && curated(&read.name) {
+            let message = format!("the query reads `{}`, which is published", read.name);
+            problems.push(
+                Problem::new(&model.file, model.sql_line + read.line, message).hint(
+                    "a model makes rows of its fetch alone, so that they do not depend on what was published \
+                     before it: join the tables in a mart",
+                ),
+            );
+        }
+    }
+    let settled = model.settled.iter().map(|settled| (settled.sql.as_str(), settled.line));
+    for (sql, line) in settled.chain([(model.sql.as_str(), 0)]) {
+        if let Some(word) = volatile_words(sql).first() {
+            let what = if line == 0 { "the query" } else { "`settled`" };
+            let message = format!("{what} has `{word}`, whose value is another one each time");
+            let line = if line == 0 { model.sql_line } else { line };
+            problems.push(Problem::new(&model.file, line, message).hint(
+                "rows that are made again must be the same: take `_fetched_at`, when the fetch was received, or \
+                 `_data_date`, the day it is for",
+            ));
+        }
+    }
+    for check in &model.checks {
+        if let Rule::References { table, .. } = &check.rule
+            && models.iter().any(|other| other.table == *table && other.source == model.source)
+        {
+            let message = format!(
+                "the check `{}` asks for rows of `{table}`, which the same fetches bring",
+                check.name
+            );
+            problems.push(Problem::new(&model.file, check.line, message).hint(format!(
+                "it is asked before they are there: write `references {table}` into the column's definition, \
+                 and a row waits for the row it names"
+            )));
+        }
+    }
 }
 
 impl Model {
@@ -284,10 +330,16 @@ pub(crate) fn read(
                 );
             }
             let words = sql_text::identifiers(&definition);
-            if let Some(word) = ["primary", "unique", "deferrable"]
+            let action =
+                words.windows(2).find_map(|pair| match (pair[0].as_str(), pair[1].as_str()) {
+                    ("on", "delete") => Some("on delete"),
+                    ("on", "update") => Some("on update"),
+                    _ => None,
+                });
+            let refused = ["primary", "unique", "deferrable", "generated"]
                 .into_iter()
-                .find(|word| words.iter().any(|found| found == word))
-            {
+                .find(|word| words.iter().any(|found| found == word));
+            if let Some(word) = refused.or(action) {
                 let message = format!("`{word}` in the definition of `{name}`");
                 let problem = definitions.problem(&name, message);
                 problems.push(problem.hint(
@@ -375,6 +427,11 @@ fn read_settled(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Optio
         problems.push(problem.hint(
             "a condition over the model's columns, `_data_date` and `_fetched_at`, such as `date <= _data_date`",
         ));
+    } else if sql_text::has_parameter(&sql) {
+        let message = format!("`{sql}` has a parameter such as `$1`");
+        problems.push(
+            section.problem("settled", message).hint("nothing is told to it: write the value"),
+        );
     }
     Some(Condition { sql, line })
 }

@@ -14,8 +14,8 @@ pub(crate) fn is_identifier(word: &str) -> bool {
         && word.len() <= 63
 }
 
-/// The longest name of a table: `staged_<table>` must be a name as well (63 bytes at most).
-const LONGEST_TABLE: usize = 56;
+/// The longest name of a table: `differing_<table>` must be a name as well (63 bytes at most).
+const LONGEST_TABLE: usize = 53;
 
 /// Whether a word can be a curated table or a mart. Names that start with `pg_` are the catalog's,
 /// which is searched first.
@@ -28,7 +28,7 @@ pub(crate) fn is_table_name(word: &str) -> bool {
 
 /// What [`is_table_name`] accepts, for a hint.
 pub(crate) const TABLE_NAMES: &str =
-    "a-z, 0-9 and _, a letter first, not `pg_`, at most 56 characters";
+    "a-z, 0-9 and _, a letter first, not `pg_`, at most 53 characters";
 
 /// Reports a column name that PostgreSQL would need quotes for, or that is ours.
 pub(crate) fn check_column_name(section: &Section<'_>, name: &str, problems: &mut Vec<Problem>) {

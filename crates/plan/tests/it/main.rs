@@ -351,3 +351,90 @@ fn what_a_mart_cannot_read_is_told() {
     let plan = load(folder(&files).path(), &Environment::default()).unwrap();
     assert!(plan.marts[0].reads.contains_key("t"));
 }
+
+/// A model that has this in its comment and this query, in a folder with a second model of the same source.
+fn of_model(settled: &str, columns: &str, checks: &str, query: &str) -> String {
+    let source = "id = \"bars\"\n[request]\nurl = \"http://127.0.0.1:1/\"\n[rows]\nlayout = \"records\"\n\
+         [rows.fields]\nsymbol = { path = \"symbol\", type = \"text\" }\n";
+    let head = |table: &str, settled: &str| {
+        format!(
+            "/* model\ntable = \"{table}\"\nkey = [\"symbol\"]\n{settled}[columns]\nsymbol = \"text not null\"\n"
+        )
+    };
+    let bar = format!("{}{columns}{checks}*/\n{query}\n", head("bar", settled));
+    let listing =
+        format!("{}*/\nselect _fetch_id, _fetch_row, symbol from raw_bars\n", head("listing", ""));
+    problems(&[
+        ("daymark.toml", "name = \"t\"\ntime_zone = \"UTC\"\nschedule = \"cron(0 8 * * ? *)\"\n"),
+        ("sources/bars.toml", source),
+        ("models/bar.sql", &bar),
+        ("models/listing.sql", &listing),
+    ])
+}
+
+#[test]
+fn a_model_is_of_its_fetch_alone() {
+    let plain = "select _fetch_id, _fetch_row, symbol from raw_bars";
+    for (settled, columns, checks, query, said) in [
+        (
+            "",
+            "",
+            "",
+            "select _fetch_id, _fetch_row, symbol\nfrom raw_bars join listing using (symbol)",
+            "models/bar.sql:8: the query reads `listing`, which is published",
+        ),
+        (
+            "",
+            "",
+            "",
+            "select _fetch_id, _fetch_row, symbol from raw_bars where now() > _fetched_at",
+            "models/bar.sql:7: the query has `now`, whose value is another one each time",
+        ),
+        (
+            "settled = \"_fetched_at < current_timestamp\"\n",
+            "",
+            "",
+            plain,
+            "models/bar.sql:4: `settled` has `current_timestamp`, whose value is another one each time",
+        ),
+        (
+            "settled = \"symbol > $1\"\n",
+            "",
+            "",
+            plain,
+            "models/bar.sql:4: `symbol > $1` has a parameter",
+        ),
+        (
+            "",
+            "twice = \"text generated always as (symbol) stored\"\n",
+            "",
+            plain,
+            "models/bar.sql:6: `generated` in the definition of `twice`",
+        ),
+        (
+            "",
+            "of = \"text references listing (symbol) on delete cascade\"\n",
+            "",
+            plain,
+            "models/bar.sql:6: `on delete` in the definition of `of`",
+        ),
+        (
+            "",
+            "",
+            "[[checks]]\nname = \"listed\"\nreferences = { column = \"symbol\", table = \"listing\", to = \"symbol\" }\n",
+            plain,
+            "models/bar.sql:8: the check `listed` asks for rows of `listing`, which the same fetches bring",
+        ),
+        (
+            "",
+            "",
+            "[[checks]]\nname = \"listed\"\nseverity = \"reject\"\n\
+             sql = \"with listing as (select symbol from listing) select symbol from staged where symbol not in (select symbol from listing)\"\n",
+            plain,
+            "models/bar.sql:9: a check that rejects rows reads `listing`",
+        ),
+    ] {
+        let told = of_model(settled, columns, checks, query);
+        assert!(told.contains(said), "{said}\n{told}");
+    }
+}
