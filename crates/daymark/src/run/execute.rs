@@ -209,6 +209,16 @@ impl Runner {
         journal: Option<&Journal>,
         work: impl Future<Output = T>,
     ) -> T {
+        self.beating_every(BEAT, run_id, journal, work).await
+    }
+
+    async fn beating_every<T>(
+        &self,
+        every: Duration,
+        run_id: Uuid,
+        journal: Option<&Journal>,
+        work: impl Future<Output = T>,
+    ) -> T {
         let ended = CancellationToken::new();
         let work = async {
             let done = work.await;
@@ -219,10 +229,17 @@ impl Runner {
             loop {
                 tokio::select! {
                     () = ended.cancelled() => return,
-                    () = tokio::time::sleep(BEAT) => {}
+                    () = tokio::time::sleep(every) => {}
                 }
+                let session = async { self.warehouse().await?.session("a run's heartbeat").await };
+                // The work may hold the only session there is, and whoever waits for this may hold it after the
+                // work as well.
+                let session = tokio::select! {
+                    () = ended.cancelled() => return,
+                    session = session => session,
+                };
                 let beat = async {
-                    let mut session = self.warehouse().await?.session("a run's heartbeat").await?;
+                    let mut session = session?;
                     ledger::beat(&mut session, run_id).await?;
                     save(&mut session, run_id, journal).await
                 };
@@ -661,4 +678,33 @@ async fn record(
     ledger::end_ingest(session, run_id, &parts, now).await?;
     landed.iter_mut().for_each(Landed::is_recorded);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use daymark_plan::{Clock, Environment};
+
+    use super::*;
+
+    /// The embedded database has one session: a heart that waits for it must not be waited for.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_that_keeps_its_session_ends_though_the_heart_waits_for_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let settings = "name = \"t\"\ntime_zone = \"UTC\"\nschedule = \"cron(0 8 * * ? *)\"\n";
+        std::fs::write(folder.path().join("daymark.toml"), settings).unwrap();
+        let source = "id = \"s\"\n[request]\nurl = \"http://127.0.0.1:1/\"\n[rows]\nlayout = \"records\"\n\
+                      [rows.fields]\nv = { path = \"v\", type = \"text\" }\n";
+        std::fs::create_dir(folder.path().join("sources")).unwrap();
+        std::fs::write(folder.path().join("sources/s.toml"), source).unwrap();
+        let plan = Arc::new(daymark_plan::load(folder.path(), &Environment::default()).unwrap());
+        let runner = Runner::new(plan, Clock::System);
+        let session = runner.warehouse().await.unwrap().session("the work").await.unwrap();
+        let every = Duration::from_millis(1);
+        // The heart beats, or would, some fifty times.
+        let work = tokio::time::sleep(every * 50);
+        let beating = runner.beating_every(every, Uuid::now_v7(), None, work);
+        tokio::time::timeout(Duration::from_mins(1), beating).await.expect("it ends");
+        drop(session);
+        runner.close().await;
+    }
 }
