@@ -1,7 +1,8 @@
-//! Days that an older version of a model or a source published.
+//! Days that an older version of a model or a source published, and days of before there was the model.
 //!
 //! In: the plan, and the hashes of files that each publish took note of. Out: for each table how many days
-//! other files published than there are now. What a rebuild has brought over since is left out.
+//! other files published than there are now, and how many were published without it. What a rebuild has brought
+//! over since is left out.
 //! Deliberately absent: whether their rows differ (`daymark rebuild --verify`).
 
 use daymark_plan::{Model, Plan};
@@ -16,7 +17,7 @@ use crate::sql::literal;
 pub struct OlderDays {
     /// The table.
     pub table: String,
-    /// The files that changed since.
+    /// The files that changed since; none where the model came after these days.
     pub files: Vec<String>,
     /// How many days they are.
     pub days: i64,
@@ -29,12 +30,15 @@ pub struct OlderDays {
 impl std::fmt::Display for OlderDays {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { table, files, days, first, last } = self;
-        let files = files.join(" and ");
+        let files = match files.as_slice() {
+            [] => format!("the model of `{table}` came after"),
+            files => format!("{} changed since", files.join(" and ")),
+        };
         let were = if *days == 1 { "1 day was".to_owned() } else { format!("{days} days were") };
         let span = if first == last { first.to_string() } else { format!("{first} to {last}") };
         write!(
             f,
-            "{files} changed since {were} published ({span}): `daymark rebuild --model {table}` brings them over"
+            "{files} {were} published ({span}): `daymark rebuild --model {table}` brings them over"
         )
     }
 }
@@ -77,9 +81,27 @@ pub(crate) async fn older_days(
     client: &impl GenericClient,
     plan: &Plan,
 ) -> Result<Vec<OlderDays>, WarehouseError> {
+    let doing = WarehouseError::statement("looking for days of an older model");
     let mut all = Vec::new();
     for model in &plan.models {
         let Some(source) = plan.source(&model.source) else { continue };
+        let without = client
+            .query_one(
+                "select count(distinct noted.data_date), min(noted.data_date), max(noted.data_date)
+                 from daymark.fetch as noted
+                 left join daymark.contract as contract on contract.table_name = $2
+                 where noted.source_id = $1 and noted.state = 'published'
+                   and noted.publish_id > coalesce(contract.rebuilt_publish, -1)
+                   and not exists (select from daymark.publish_table as said
+                                   where said.publish_id = noted.publish_id and said.table_name = $2)",
+                &[&source.id.as_str(), &model.table],
+            )
+            .await
+            .map_err(&doing)?;
+        if let (Some(first), Some(last)) = (without.get(1), without.get(2)) {
+            let (table, files, days) = (model.table.clone(), Vec::new(), without.get(0));
+            all.push(OlderDays { table, files, days, first, last });
+        }
         let statement = format!(
             "select count(distinct noted.data_date), min(noted.data_date), max(noted.data_date),
                     coalesce(bool_or(said.by_model), false), coalesce(bool_or(said.by_source), false)
@@ -87,10 +109,7 @@ pub(crate) async fn older_days(
              where noted.source_id = $1 and noted.state = 'published' and (said.by_model or said.by_source)",
             publishes(plan, model),
         );
-        let row = client
-            .query_one(&statement, &[&source.id.as_str()])
-            .await
-            .map_err(WarehouseError::statement("looking for days of an older model"))?;
+        let row = client.query_one(&statement, &[&source.id.as_str()]).await.map_err(&doing)?;
         let (Some(first), Some(last)) = (row.get(1), row.get(2)) else { continue };
         let files = [(row.get(3), &model.file), (row.get(4), &source.file)];
         let files = files.into_iter().filter(|(changed, _)| *changed);

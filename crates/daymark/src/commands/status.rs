@@ -3,6 +3,7 @@
 //! In: a folder. Out: a grid of days and sources with their states, the reasons, the next fire.
 //! Deliberately absent: changing anything.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use daymark_plan::{Clock, Plan, Source};
@@ -20,6 +21,9 @@ use crate::commands;
 use crate::failure::Failure;
 use crate::output;
 
+/// How many days before those of the grid are looked at.
+const EARLIER: i64 = 365;
+
 /// Shows the status.
 pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
     let plan = commands::load(&arguments.folder)?;
@@ -31,6 +35,8 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
     let reader = Reader::new(warehouse.clone(), clock);
     let read = async {
         let days = reader.days(&plan, from, to).await?;
+        let before = from.saturating_sub(1.days());
+        let earlier = reader.days(&plan, before.saturating_sub(EARLIER.days()), before).await?;
         let warnings = reader.warnings(from, to).await?;
         let refused_marts = reader.refused_marts().await?;
         let drift = reader.drift_seen(from, to).await?;
@@ -39,11 +45,11 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
         let alerts = commands::alerts::overview(&warehouse).await?;
         let given_up = reader.days_given_up().await?;
         let said = (refused_marts, warnings, drift, older, scheduler, alerts, given_up);
-        Ok::<_, Failure>((days, reader.last_publish().await?, said))
+        Ok::<_, Failure>((days, unsolved(&earlier), reader.last_publish().await?, said))
     };
     let read = read.await;
     warehouse.close().await;
-    let (sources, last_publish, said) = read?;
+    let (sources, unsolved, last_publish, said) = read?;
     let (refused_marts, warnings, drift, older, scheduler, alerts, given_up) = said;
     let next = plan.next_fire(now);
     let unknown = plan.calendar_gaps(from, to);
@@ -53,6 +59,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
             "next_fire": next,
             "last_publish": last_publish,
             "sources": sources,
+            "earlier": unsolved,
             "marts_failed": refused_marts,
             "warnings": warnings,
             "calendars": unknown,
@@ -65,6 +72,7 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
         }))?;
     } else {
         let told = Told {
+            unsolved: &unsolved,
             refused_marts: &refused_marts,
             warnings: &warnings,
             unknown: &unknown,
@@ -81,6 +89,8 @@ pub(crate) async fn status(arguments: &Status) -> Result<ExitCode, Failure> {
 
 /// What is told beside the days.
 struct Told<'t> {
+    /// How many earlier days are in each state that needs a look.
+    unsolved: &'t BTreeMap<&'static str, usize>,
     refused_marts: &'t [String],
     warnings: &'t [Warning],
     unknown: &'t [String],
@@ -140,6 +150,20 @@ fn text(
             }
         }
     }
+    if !told.unsolved.is_empty() {
+        let counts: Vec<String> = told
+            .unsolved
+            .iter()
+            .map(|(state, days)| format!("{} {state}", output::counted(*days as u64, "day")))
+            .collect();
+        let states: Vec<String> =
+            told.unsolved.keys().map(|state| format!(" --state {state}")).collect();
+        text.push_str(&format!(
+            "before these: {}: `daymark days{}` lists them\n",
+            counts.join(", "),
+            states.concat()
+        ));
+    }
     for warning in told.warnings {
         text.push_str(&warned(warning));
     }
@@ -191,6 +215,17 @@ fn text(
         ));
     }
     text
+}
+
+/// How many days are in each state that needs a look.
+fn unsolved(sources: &[SourceDays]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for day in sources.iter().flat_map(|source| &source.days) {
+        if day.state.needs_a_look() {
+            *counts.entry(day.state.as_str()).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// The days that were given up, and what to type.

@@ -9,6 +9,7 @@ use crate::world::World;
 
 on_both_databases! {
     what_loses_values_is_named_and_done_when_told_to;
+    a_model_that_comes_later_is_said_to_lack_days;
 }
 
 async fn what_loses_values_is_named_and_done_when_told_to(kind: Kind) {
@@ -91,4 +92,20 @@ async fn what_loses_values_is_named_and_done_when_told_to(kind: Kind) {
     world.daymark(&["rebuild"]).await.expect_code(0);
     assert_eq!(world.daymark(&["plan"]).await.stdout, "the tables are as the contracts say\n");
     assert_eq!(world.value("select count(*) from weather_daily").await, 3);
+}
+
+async fn a_model_that_comes_later_is_said_to_lack_days(kind: Kind) {
+    let world = World::answering(kind).await;
+    assert_eq!(world.run("2026-03-02").await.code, 0);
+    let model = world.read("models/weather_daily.sql");
+    let later = model.replace("table = \"weather_daily\"", "table = \"later\"");
+    world.write("models/later.sql", &later);
+    let lacks = "the model of `later` came after 1 day was published (2026-03-02): \
+                 `daymark rebuild --model later` brings them over\n";
+    let said = async |command: &str| world.daymark(&[command]).await.stdout.contains(lacks);
+    assert!(said("plan").await);
+    assert_eq!(world.run("2026-03-03").await.code, 0);
+    assert!(said("plan").await && said("status").await);
+    world.daymark(&["rebuild", "--model", "later"]).await.expect_code(0);
+    assert!(!said("plan").await);
 }
