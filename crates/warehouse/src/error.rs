@@ -131,6 +131,18 @@ impl WarehouseError {
         }
     }
 
+    /// What was being done and what PostgreSQL said, if the SQL or the rows are at fault; any other error is given
+    /// back.
+    pub(crate) fn said_of_rows(self) -> Result<String, Self> {
+        match self {
+            Self::Statement { doing, cause } => match said_of_rows(cause) {
+                Ok(said) => Ok(format!("{doing}: {said}")),
+                Err(cause) => Err(Self::Statement { doing, cause }),
+            },
+            other => Err(other),
+        }
+    }
+
     pub(crate) fn statement(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Self {
         move |cause| Self::Statement { doing, cause }
     }
@@ -204,12 +216,18 @@ impl Failure {
     }
 }
 
-/// Whether an error is the doing of the SQL or of the rows it met, so that trying again without a
-/// change would end the same. All others may pass: locks, resources, connections, a server that stops.
+/// What may pass: connections, sessions and transactions that broke, passwords, a database that is not there,
+/// locks, resources, a server that stops, its files, and its own mistakes.
 /// Classes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const MAY_PASS: [&str; 16] = [
+    "00", "08", "0Z", "25", "26", "28", "34", "3B", "3D", "40", "53", "55", "57", "58", "F0", "XX",
+];
+
+/// Whether an error is the doing of the SQL or of the rows it met, so that trying again without a
+/// change would end the same. A function may raise any code there is, so it is all that are not known to pass.
 fn is_of_sql_or_rows(db: &DbError) -> bool {
     let class = db.code().code().get(..2).unwrap_or_default();
-    ["0A", "21", "22", "23", "2F", "38", "39", "42", "54", "P0"].contains(&class)
+    !MAY_PASS.contains(&class)
 }
 
 /// What PostgreSQL said, if the SQL or the rows are at fault; any other error is given back.

@@ -5,7 +5,7 @@
 
 mod runs;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daymark_plan::{EntityId, Plan, SourceId};
 use jiff::Timestamp;
@@ -335,6 +335,17 @@ pub async fn quarantined(session: &mut Session) -> Result<Vec<Quarantined>, Ware
         });
     }
     Ok(held)
+}
+
+/// How many accepted fetches of each source could not be published: their rows are in no table.
+pub async fn failed_fetches(
+    session: &mut Session,
+) -> Result<BTreeMap<String, i64>, WarehouseError> {
+    let count =
+        "select source_id, count(*) from daymark.fetch where state = 'failed' group by source_id";
+    let rows = session.client().query(count, &[]).await;
+    let rows = rows.map_err(WarehouseError::statement("counting what failed"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Has the next publish try a fetch that is held back once more.

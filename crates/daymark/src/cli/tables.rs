@@ -98,7 +98,8 @@ pub(crate) struct Rebuild {
     /// Compare and change nothing
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Ask the checks that look beyond a fetch again, instead of obeying their verdicts
+    /// Ask the checks that look beyond a fetch again, instead of obeying their verdicts; what they hold back
+    /// now is named, and the exit code is 1
     #[arg(long)]
     pub(crate) recheck: bool,
     /// Print the result as JSON

@@ -1,8 +1,9 @@
 //! `daymark rebuild`: the tables once more, from the raw store.
 //!
 //! In: perhaps models and a range of data dates. Out: per table what was missing, different and extra;
-//! exit code 1 when `--verify` finds a difference, or fetches that were never published. Deliberately absent: the fold itself
-//! (`daymark_warehouse::publish`), and asking any API.
+//! exit code 1 when `--verify` finds a difference, or fetches that were never published, and when `--recheck` takes
+//! from readers what they saw. Deliberately absent: the fold itself (`daymark_warehouse::publish`), and asking
+//! any API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use daymark_ingest::{RawStore, Reach};
 use daymark_plan::{Clock, Mart, Materialized, Plan, Source, SourceId};
-use daymark_warehouse::ledger::{self, RunKind};
+use daymark_warehouse::ledger::{self, Quarantined, RunKind};
 use daymark_warehouse::publish::{self, Rebuilt};
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -28,18 +29,21 @@ pub(crate) async fn rebuild(arguments: &Rebuild) -> Result<ExitCode, Failure> {
     let runner = Runner::new(Arc::clone(&plan), Clock::System);
     let done = compare(arguments, &plan, &runner, tables).await;
     runner.close().await;
-    let Done { tables, unpublished } = done?;
-    let equal = tables.values().all(Rebuilt::is_equal) && unpublished.is_empty();
+    let done = done?;
+    let equal = done.tables.values().all(Rebuilt::is_equal) && done.unpublished.is_empty();
     if arguments.json {
         output::json(&serde_json::json!({
             "verified": arguments.verify,
-            "tables": tables,
-            "unpublished": unpublished,
+            "tables": done.tables,
+            "unpublished": done.unpublished,
+            "failed": done.failed,
+            "held_back": done.held_back,
         }))?;
     } else {
-        output::to_stdout(&text(&tables, &unpublished, arguments.verify))?;
+        output::to_stdout(&text(&done, arguments.verify))?;
     }
-    Ok(if arguments.verify && !equal { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let is_good = done.held_back.is_empty() && (equal || !arguments.verify);
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What came of it.
@@ -48,7 +52,14 @@ struct Done {
     /// How many fetches of each source the raw store has that were never published: nothing was compared with
     /// them.
     unpublished: BTreeMap<SourceId, usize>,
+    /// How many accepted fetches of each source could not be published.
+    failed: BTreeMap<String, i64>,
+    /// What a check holds back that it let through before.
+    held_back: Vec<Quarantined>,
 }
+
+/// How many of the fetches that are held back are named.
+const SHOWN: usize = 10;
 
 async fn compare(
     arguments: &Rebuild,
@@ -89,6 +100,7 @@ async fn compare(
             }
         }
     }
+    let held_before = ledger::quarantined(&mut session).await?;
     let (run_id, now) = (Uuid::now_v7(), clock.now());
     let open = if arguments.verify {
         None
@@ -128,7 +140,11 @@ async fn compare(
         let hint = "the tables are as they were; mend what is said above and run it again";
         Failure::failed(anyhow::anyhow!("cannot rebuild: {reason}"), Some(hint.to_owned()))
     })?;
-    Ok(Done { tables, unpublished })
+    let failed = ledger::failed_fetches(&mut session).await?;
+    let mut held_back = ledger::quarantined(&mut session).await?;
+    held_back
+        .retain(|held| held_before.iter().all(|before| before.manifest_key != held.manifest_key));
+    Ok(Done { tables, unpublished, failed, held_back })
 }
 
 /// The sources that feed some tables; all of them where a mart is among these, or none is named.
@@ -166,11 +182,8 @@ fn chosen(plan: &Plan, names: &[String]) -> Result<BTreeSet<String>, Failure> {
     Ok(tables)
 }
 
-fn text(
-    tables: &BTreeMap<String, Rebuilt>,
-    unpublished: &BTreeMap<SourceId, usize>,
-    verify: bool,
-) -> String {
+fn text(done: &Done, verify: bool) -> String {
+    let Done { tables, unpublished, failed, held_back } = done;
     let mut text = String::new();
     let than = if unpublished.is_empty() { "the raw store" } else { "what was published" };
     for (table, rebuilt) in tables {
@@ -201,11 +214,13 @@ fn text(
     if verify && !tables.values().all(Rebuilt::is_equal) {
         text.push_str("`daymark rebuild` brings them over\n");
     }
+    let fetches =
+        |count: i64| if count == 1 { "1 fetch".to_owned() } else { format!("{count} fetches") };
     if !unpublished.is_empty() {
         let counts: Vec<String> = unpublished
             .iter()
             .map(|(source, count)| {
-                format!("{source} ({count} fetch{})", if *count == 1 { "" } else { "es" })
+                format!("{source} ({})", fetches(i64::try_from(*count).unwrap_or(i64::MAX)))
             })
             .collect();
         text.push_str(&format!(
@@ -213,6 +228,35 @@ fn text(
              publishes them\n",
             counts.join(", ")
         ));
+    }
+    if !failed.is_empty() {
+        let counts: Vec<String> = failed
+            .iter()
+            .map(|(source, count)| format!("{source} ({})", fetches(*count)))
+            .collect();
+        text.push_str(&format!(
+            "accepted and failed to be published, so in no table and not compared: {}; \
+             `daymark days --state failed` says why\n",
+            counts.join(", ")
+        ));
+    }
+    if !held_back.is_empty() {
+        let count = fetches(i64::try_from(held_back.len()).unwrap_or(i64::MAX));
+        text.push_str(&format!(
+            "held back now, so that readers do not see them any more: {count}\n"
+        ));
+        for held in held_back.iter().take(SHOWN) {
+            let entity =
+                if held.entity.is_empty() { String::new() } else { format!(" {}", held.entity) };
+            text.push_str(&format!(
+                "    {} {}{entity}: {}\n",
+                held.source_id, held.data_date, held.reason
+            ));
+        }
+        if held_back.len() > SHOWN {
+            text.push_str(&format!("    and {} more\n", held_back.len() - SHOWN));
+        }
+        text.push_str("`daymark quarantine list` shows them, `release` lets them through\n");
     }
     text
 }

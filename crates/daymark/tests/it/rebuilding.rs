@@ -11,6 +11,7 @@ use crate::world::{GOOD_WEATHER_ROWS, MARKET, WEATHER, WEATHER_ROWS, Weather, Wo
 
 on_both_databases! {
     a_lost_database_is_made_again_from_the_raw_store;
+    what_a_check_that_is_asked_again_takes_from_readers_is_told;
     a_backup_brings_back_what_the_raw_store_does_not_hold;
     of_two_processes_that_publish_the_same_day_one_does;
 }
@@ -217,4 +218,28 @@ async fn of_two_processes_that_publish_the_same_day_one_does(kind: Kind) {
                   (select sum(attempts) from daymark.day) as attempts, \
                   (select count(*) from daymark.run where outcome = 'succeeded') as runs";
     assert_eq!(world.rows(ledger).await, ["[1,2,2,2,4]"]);
+}
+
+async fn what_a_check_that_is_asked_again_takes_from_readers_is_told(kind: Kind) {
+    let world = World::answering(kind).await;
+    for date in ["2026-03-02", "2026-03-03"] {
+        assert_eq!(world.run(date).await.code, 0);
+    }
+    let model = world.read("models/weather_daily.sql");
+    let check = "[[checks]]\nname = \"the first and no other\"\n\
+                 sql = \"select * from staged where exists (select from weather_daily)\"\n*/";
+    world.write("models/weather_daily.sql", &model.replacen("*/", check, 1));
+    let rechecked = world.daymark(&["rebuild", "--recheck"]).await;
+    rechecked.expect_code(1);
+    let said = "held back now, so that readers do not see them any more: 1 fetch\n    weather 2026-03-03: ";
+    assert!(rechecked.stdout.contains(said), "{}", rechecked.stdout);
+    assert!(
+        rechecked.stdout.contains("the check `the first and no other` found"),
+        "{}",
+        rechecked.stdout
+    );
+    // It is told once.
+    let again = world.daymark(&["rebuild", "--recheck"]).await;
+    again.expect_code(0);
+    assert!(!again.stdout.contains("held back now"), "{}", again.stdout);
 }

@@ -8,7 +8,7 @@
 //! the one of the newest fetch that had the key, unless a newer fetch of the row's entity covers the row
 //! and lacks it; then there is none. A published row without a staged one stands before all staged
 //! fetches, because every fetch that is newer than the oldest staged one is staged as well where it can
-//! matter (`publish::write_source`). Deliberately absent: what is told of it (`restatement`, `history`).
+//! matter (`publish::write`). Deliberately absent: what is told of it (`restatement`, `history`).
 
 use daymark_plan::{Column, Model, Source, Write};
 use tokio_postgres::Transaction;

@@ -3,7 +3,7 @@
 //! In: the staged rows of a publish and what the fetches cover. Out: rows of `<table>_history`: one for
 //! each fetch, in the order of the fetches, that said something else of a key than the one before it,
 //! or that covered the key and lacked it (`_present = false`). It is a function of the fetches: whenever
-//! a fetch comes late, everything from it on is said again (`publish::write_source` stages the newer
+//! a fetch comes late, everything from it on is said again (`publish::write` stages the newer
 //! ones), so what stands from the oldest staged fetch on is made anew. Deliberately absent: reading it.
 
 use daymark_plan::{Model, Source, Supersede};

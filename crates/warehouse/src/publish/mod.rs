@@ -5,9 +5,9 @@
 //! grouping end in the same tables. Deliberately absent: where verdicts are kept; the caller hands in how
 //! they are read and kept, as it does with the rows.
 //!
-//! One publish, told top to bottom: [`publish`] (locks, its number, each source by itself),
-//! `publish_source` (which fetches, what became of them), `write_source` (stage, check, difference; or
-//! `at_once`, where there is nothing to decide); then `marts::follow`.
+//! One publish, told top to bottom: [`publish`] (locks, its number, each source by itself), `source` (which
+//! fetches, what became of them), `write` (stage, check, difference; or `at_once`, where there is nothing to
+//! decide); then `marts::follow`.
 
 mod at_once;
 mod checks;
@@ -21,24 +21,25 @@ mod record;
 mod restatement;
 mod savepoint;
 mod shape;
+mod source;
 mod stage;
+mod write;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use daymark_plan::{Plan, Source, SourceId, Supersede};
+use daymark_plan::{Plan, SourceId, Supersede};
 use futures::Stream;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{IsolationLevel, Transaction};
 use uuid::Uuid;
 
 use crate::alerts;
 use crate::contract::{self, Refused};
-use crate::error::{WarehouseError, said_of_rows};
+use crate::error::WarehouseError;
 use crate::lease::Fence;
 use crate::session::Session;
 
@@ -240,6 +241,18 @@ pub struct Report {
     pub refused: Refused,
 }
 
+impl Report {
+    /// Adds what was done with some more fetches.
+    fn add(&mut self, other: Self) {
+        self.fetches.extend(other.fetches);
+        for (table, counts) in other.tables {
+            self.tables.entry(table).or_default().add(counts);
+        }
+        self.checks.extend(other.checks);
+        self.drifts.extend(other.drifts);
+    }
+}
+
 /// How what the raw store has of a fetch is read.
 #[derive(Clone, Copy)]
 pub struct FromRaw<'r> {
@@ -335,8 +348,8 @@ pub async fn publish(
         // A source that was taken out of the folder keeps its manifests until it comes back.
         let Some(source) = plan.source(&source_id) else { continue };
         let fetches = record::not_noted(&transaction, plan, source, fetches).await?;
-        let read_rejects = from_raw.rejects;
-        publish_source(&mut transaction, &context, source, fetches, read_rejects, &mut report)
+        let rejects = from_raw.rejects;
+        source::contained(&mut transaction, &context, source, fetches, rejects, &mut report)
             .await?;
     }
     marts::follow(&mut transaction, &context, &mut report).await?;
@@ -387,247 +400,4 @@ async fn lock_tables(
         }
     }
     Ok(())
-}
-
-async fn publish_source(
-    transaction: &mut Transaction<'_>,
-    context: &Context<'_>,
-    source: &Source,
-    fetches: Vec<PendingFetch>,
-    read_rejects: &ReadRejects<'_>,
-    report: &mut Report,
-) -> Result<(), WarehouseError> {
-    let doing = WarehouseError::statement("publishing");
-    let mut results: BTreeMap<String, FetchResult> = BTreeMap::new();
-    let mut checked = Vec::new();
-    let mut accepted = Vec::new();
-    for fetch in &fetches {
-        if let Err(postponed) =
-            checks::extraction_rejects(transaction, context, source, fetch, read_rejects).await?
-        {
-            results.insert(fetch.manifest_key.clone(), postponed.into());
-            continue;
-        }
-        match (&fetch.outcome, report.refused.sources.get(&source.id)) {
-            (Outcome::Refused(reason), _) => {
-                results.insert(fetch.manifest_key.clone(), FetchResult::Refused(reason.clone()));
-            }
-            // Nothing was tried with its rows.
-            (Outcome::Accepted, Some(failure)) => {
-                let postponed = FetchResult::Postponed(failure.with_hint());
-                results.insert(fetch.manifest_key.clone(), postponed);
-            }
-            (Outcome::Accepted, None) => accepted.push(fetch),
-        }
-    }
-    let mut compared = drift::compare(transaction, context, source, &accepted).await?;
-    for (key, held) in std::mem::take(&mut compared.held_back) {
-        results.insert(key, held.into());
-    }
-    let shown: Vec<&PendingFetch> = accepted
-        .iter()
-        .copied()
-        .filter(|fetch| !results.contains_key(&fetch.manifest_key))
-        .collect();
-    let rows: i64 = shown.iter().map(|fetch| fetch.extracted).sum();
-    let mut at_once = rows >= at_once::AT_ONCE_FROM;
-    while !shown.is_empty() {
-        let mut savepoint = transaction.savepoint("one_source").await.map_err(&doing)?;
-        let statements = shown.iter().map(|fetch| Statement::of(fetch)).collect();
-        match write_source(&mut savepoint, context, source, statements, at_once).await? {
-            Ok(Some(written)) => {
-                savepoint.commit().await.map_err(&doing)?;
-                results.extend(written.fetches);
-                report.tables.extend(written.tables);
-                checked = written.checks;
-            }
-            Ok(None) => {
-                savepoint.rollback().await.map_err(&doing)?;
-                at_once = false;
-                continue;
-            }
-            Err(not_done) => {
-                savepoint.rollback().await.map_err(&doing)?;
-                let result = FetchResult::from(not_done);
-                for fetch in &shown {
-                    results.insert(fetch.manifest_key.clone(), result.clone());
-                }
-            }
-        }
-        break;
-    }
-    let became: Vec<(&PendingFetch, &FetchResult)> = fetches
-        .iter()
-        .filter_map(|fetch| Some((fetch, results.get(&fetch.manifest_key)?)))
-        .collect();
-    record::fetches(transaction, context, source, &became).await?;
-    checks::rejects_published(transaction, context, &became).await?;
-    checked.extend(compared.results.iter().cloned());
-    let drifts =
-        drift::record(transaction, context, source, &mut compared, &accepted, &results).await?;
-    report.drifts.extend(drifts);
-    let is_published = |key: &str| results.get(key) == Some(&FetchResult::Published);
-    checks::results(transaction, context, source, &checked, &is_published).await?;
-    let not_published: Vec<&str> =
-        results.keys().map(String::as_str).filter(|key| !is_published(key)).collect();
-    checks::forget_rejects_of(transaction, &not_published).await?;
-    report.checks.extend(checked);
-    report.fetches.extend(results);
-    Ok(())
-}
-
-/// What was written of one source.
-#[derive(Default)]
-struct Written {
-    fetches: BTreeMap<String, FetchResult>,
-    tables: BTreeMap<String, TableCounts>,
-    checks: Vec<CheckResult>,
-}
-
-/// Stages the fetches, then writes the one difference of each table. The inner error is why the
-/// source as a whole could not be written. If `tried_at_once`, fetches that need no staging are settled
-/// without; nothing comes back when it turned out that they needed it.
-async fn write_source(
-    transaction: &mut Transaction<'_>,
-    context: &Context<'_>,
-    source: &Source,
-    mut accepted: Vec<Statement>,
-    tried_at_once: bool,
-) -> Result<Result<Option<Written>, NotDone>, WarehouseError> {
-    let mut written = Written::default();
-    let mut staging = match stage::create_tables(transaction, context, source).await? {
-        Ok(staging) => staging,
-        Err(not_done) => return Ok(Err(not_done)),
-    };
-    accepted.sort_by_cached_key(|statement| statement.order_key(source.supersede));
-    let mut newer = record::published(transaction, source, accepted.first()).await?;
-    number(source, &mut accepted, &mut newer);
-
-    // What a late fetch says may have to yield to newer ones, which are staged with it.
-    let mut at_once = if tried_at_once && newer.is_empty() {
-        at_once::AtOnce::new(context, source)
-    } else {
-        None
-    };
-    let mut staged = Vec::new();
-    staging.expect(&accepted);
-    for statement in accepted {
-        if let Some(at_once) = &mut at_once
-            && at_once.settle(transaction, context, source, &statement, &mut staging).await?
-        {
-            written.fetches.insert(statement.manifest_key, FetchResult::Published);
-            continue;
-        }
-        let (purpose, staging) = (Purpose::Publish, &mut staging);
-        let done = stage::fetch(transaction, context, source, &statement, purpose, staging).await?;
-        let result = done.map_or_else(FetchResult::from, |()| FetchResult::Published);
-        written.fetches.insert(statement.manifest_key.clone(), result.clone());
-        if result == FetchResult::Published {
-            staged.push(statement);
-        }
-    }
-    written.checks.append(&mut staging.told);
-    if let Some(at_once) = &mut at_once {
-        at_once.close(transaction, &mut staging).await?;
-    }
-    if let Some(at_once) = &at_once
-        && !at_once.are_apart(transaction, context, source, !staged.is_empty()).await?
-    {
-        return Ok(Ok(None));
-    }
-    let mut compared = entities::conflicts(transaction, context, source, &staged).await?;
-    if !compared.failed.is_empty() {
-        compared.beside.clear();
-    }
-    for (failed, reason) in compared.failed {
-        stage::remove(transaction, context, source, &[failed]).await?;
-        let at = staged.iter().position(|statement| statement.ordinal == failed);
-        let statement = staged.remove(at.expect("what fails is staged"));
-        written.fetches.insert(statement.manifest_key, FetchResult::Failed(reason));
-    }
-    let oldest = staged.first().map(|oldest| oldest.ordinal);
-    if oldest.is_none() && !at_once.as_ref().is_some_and(at_once::AtOnce::has_settled) {
-        return Ok(Ok(Some(written)));
-    }
-    newer.retain(|published| oldest.is_some_and(|oldest| published.ordinal > oldest));
-    let reapplied = match apply_again(transaction, context, source, &newer, staging).await? {
-        Ok(reapplied) => reapplied,
-        Err(not_done) => return Ok(Err(not_done)),
-    };
-    let fetches = staged.len() + if reapplied { newer.len() } else { 0 };
-    for model in context.plan.models_of(&source.id) {
-        (context.watch)(Progress::Writing { table: model.table.clone() });
-        let mut counts = at_once.as_ref().map_or_else(TableCounts::default, |at| at.counts(model));
-        if fetches > 0 {
-            let mut staged = difference::Staged::count(transaction, model, fetches).await?;
-            if !reapplied {
-                staged.beside = compared.beside.remove(&model.table);
-            }
-            match difference::write(transaction, context, source, model, &staged, reapplied).await?
-            {
-                Ok(of_staged) => counts.add(of_staged),
-                Err(not_done) => return Ok(Err(not_done)),
-            }
-        }
-        record::table(transaction, context.publish_id, source, model, counts).await?;
-        written.tables.insert(model.table.clone(), counts);
-    }
-    // A deferred constraint speaks up here, where it is this source's and not the commit's.
-    match transaction.batch_execute("set constraints all immediate").await {
-        Ok(()) => Ok(Ok(Some(written))),
-        // The row it refers to may come with a later fetch: what the tables hold in the end must not
-        // depend on which came first.
-        Err(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => said_of_rows(error)
-            .map(|reason| Err(NotDone::Postponed(reason)))
-            .map_err(WarehouseError::statement("checking the references")),
-        Err(error) => said_of_rows(error)
-            .map(|reason| Err(NotDone::Failed(reason)))
-            .map_err(WarehouseError::statement("checking the constraints")),
-    }
-}
-
-/// Numbers fetches by their common order.
-fn number(source: &Source, accepted: &mut [Statement], published: &mut [Statement]) {
-    let mut all: Vec<&mut Statement> = accepted.iter_mut().chain(published).collect();
-    all.sort_by_cached_key(|statement| statement.order_key(source.supersede));
-    for (ordinal, statement) in (0..).zip(all) {
-        statement.ordinal = ordinal;
-    }
-}
-
-/// Stages the published fetches that are newer than the oldest staged one as well, where that one is late
-/// and would overwrite or delete what they said. An unchanged row keeps the fetch that first said its
-/// value, so the row alone cannot tell who is newer; and what a newer fetch left out must stay out. Gives
-/// whether it was needed.
-async fn apply_again(
-    transaction: &mut Transaction<'_>,
-    context: &Context<'_>,
-    source: &Source,
-    newer: &[Statement],
-    mut staging: stage::Staging,
-) -> Result<Result<bool, NotDone>, WarehouseError> {
-    if newer.is_empty() {
-        return Ok(Ok(false));
-    }
-    let always = context.plan.models_of(&source.id).any(|model| model.write.deletes());
-    if !always {
-        match difference::overwrites(transaction, context, source).await? {
-            Ok(true) => {}
-            Ok(false) => return Ok(Ok(false)),
-            Err(not_done) => return Ok(Err(not_done)),
-        }
-    }
-    staging.expect(newer);
-    for statement in newer {
-        let (purpose, staging) = (Purpose::Again, &mut staging);
-        let again = stage::fetch(transaction, context, source, statement, purpose, staging).await?;
-        if let Err(not_done) = again {
-            return Ok(Err(NotDone::Postponed(format!(
-                "the fetch is older than `{}`, which had to be applied again and failed: {}",
-                statement.manifest_key,
-                not_done.reason()
-            ))));
-        }
-    }
-    Ok(Ok(true))
 }

@@ -171,7 +171,9 @@ async fn once(
     for source_id in sources {
         let source = plan.source(source_id).expect("a model reads a source of its plan");
         let transaction = session.client().transaction().await.map_err(&doing)?;
-        transaction.batch_execute(&contract::search_path(made_in)).await.map_err(&doing)?;
+        // A contract may name types and collations of the curated schema.
+        let path = format!("{}, {}", contract::search_path(made_in), ident(schema));
+        transaction.batch_execute(&path).await.map_err(&doing)?;
         for model in plan.models_of(source_id) {
             if let Err(failure) = contract::make_scratch(&transaction, made_in, model).await? {
                 return Ok(Err(failure.with_hint()));
@@ -183,7 +185,6 @@ async fn once(
         // A check that is asked again sees what the fetches before its own left.
         for batch in statements.chunks_mut(if request.recheck { 1 } else { BATCH }) {
             let mut transaction = session.client().transaction().await.map_err(&doing)?;
-            let path = format!("{}, {}", contract::search_path(made_in), ident(schema));
             transaction.batch_execute(&path).await.map_err(&doing)?;
             let purpose = Purpose::Rebuild { recheck: request.recheck };
             match fold(&mut transaction, scratch, source, batch, purpose).await? {

@@ -40,7 +40,7 @@ pub struct Shapes {
 impl Shapes {
     /// The shape of a fetch, by the paths of its response.
     pub fn keep(&mut self, cut: bool, paths: impl IntoIterator<Item = FetchPath>) -> FetchShape {
-        let paths: Arc<[_]> = paths.into_iter().map(|path| self.path(path)).collect();
+        let paths: Arc<[_]> = paths.into_iter().map(|path| self.path(storable(path))).collect();
         let paths = if let Some(known) = self.whole.get(&paths) {
             Arc::clone(known)
         } else {
@@ -65,6 +65,16 @@ impl Shapes {
         known.push(Arc::clone(&path));
         path
     }
+}
+
+/// The path as PostgreSQL takes it: its text has no U+0000, which a member's name may have.
+fn storable(mut path: FetchPath) -> FetchPath {
+    for text in path.example.iter_mut().chain([&mut path.path]) {
+        if text.contains('\0') {
+            *text = text.replace('\0', "\\u0000");
+        }
+    }
+    path
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl Staging {
 
     /// Has `raw_<source>` take in the rows of a fetch, for [`send_rows`] to send them. With the name of a savepoint
     /// the one that was set here before is let go of, `raw_<source>` emptied, and the savepoint set; without, it
-    /// must be empty already. All is sent before the first answer is waited for.
+    /// must be empty already. All of that is sent before the first answer is waited for, and then the `COPY`.
     pub(super) async fn open(
         &mut self,
         transaction: &Transaction<'_>,
@@ -158,14 +158,15 @@ impl Staging {
             }
         };
         let say = transaction.execute(say, &said);
-        let copy = transaction.copy_in(copy);
-        let (released, emptied, set, said, sink) =
-            future::join5(released, emptied, set, say, copy).await;
+        let (released, emptied, set, said) = future::join4(released, emptied, set, say).await;
         released.map_err(&doing)?;
         emptied.map_err(&doing)?;
         set.map_err(&doing)?;
         said.map_err(&doing)?;
-        sink.map_err(&doing)
+        // Not sent with them: the driver says that no rows come after a COPY that was refused because one of them
+        // had failed, to which PostgreSQL gives an answer that nobody expects, and from then on each answer
+        // would be taken for the next one.
+        transaction.copy_in(copy).await.map_err(&doing)
     }
 
     /// Whether there are statistics of a fetch of this source.
@@ -234,6 +235,16 @@ impl Staging {
         }
         opened
     }
+}
+
+/// Drops the temporary tables of the fetches before, which are about to be made for others.
+pub(super) async fn drop_tables(transaction: &Transaction<'_>) -> Result<(), WarehouseError> {
+    let doing = WarehouseError::statement("dropping the staging tables");
+    let all = "select string_agg(format('drop %s if exists pg_temp.%I cascade', \
+                      case relkind when 'v' then 'view' else 'table' end, relname), '; ') \
+               from pg_class where relnamespace = pg_my_temp_schema() and relkind in ('r', 'v')";
+    let drop: Option<String> = transaction.query_one(all, &[]).await.map_err(&doing)?.get(0);
+    transaction.batch_execute(&drop.unwrap_or_default()).await.map_err(&doing)
 }
 
 /// Makes the temporary tables of a source; they go with the transaction.

@@ -4,6 +4,7 @@
 
 use daymark_testkit::database::Kind;
 use daymark_testkit::on_both_databases;
+use daymark_warehouse::publish::FetchResult;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
@@ -13,6 +14,7 @@ use crate::crash::is_thorough;
 on_both_databases! {
     an_upsert_at_once_is_as_if_staged;
     an_append_at_once_is_as_if_staged;
+    a_row_of_no_fetch_is_not_left_out;
 }
 
 async fn an_upsert_at_once_is_as_if_staged(kind: Kind) {
@@ -21,6 +23,19 @@ async fn an_upsert_at_once_is_as_if_staged(kind: Kind) {
 
 async fn an_append_at_once_is_as_if_staged(kind: Kind) {
     as_if_staged(kind, "write = \"append\"\n").await;
+}
+
+/// A row that names no row of the fetch is the table's to refuse, whatever a check says of it.
+async fn a_row_of_no_fetch_is_not_left_out(kind: Kind) {
+    let model = "/* model\ntable = \"price\"\nkey = [\"symbol\"]\n[columns]\nsymbol = \"text not null\"\n\
+         price = \"double precision\"\n[[checks]]\nname = \"there is a price\"\nnot_null = \"price\"\n*/\n\
+         select _fetch_id, _fetch_row, coalesce(symbol, 'none') as symbol, price \
+         from generate_series(0, 1) as place left join raw_prices on _fetch_row = place\n";
+    let mut bench = Bench::with(kind, &[("models/price.sql", model)]).await;
+    let key = bench.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    bench.pending(&key).extracted = MANY;
+    let report = bench.publish(&[&key]).await;
+    assert!(matches!(report.fetches[&key], FetchResult::Failed(_)), "{report:?}");
 }
 
 /// More rows than a publish that is staged without further ado has.

@@ -14,6 +14,7 @@ use crate::checks::rebuild;
 on_both_databases! {
     what_is_new_missing_or_changed_is_told_once;
     what_says_nothing_is_not_told;
+    a_name_that_postgres_does_not_take_is_told_in_other_words;
     a_fetch_with_a_new_field_is_held_back_until_it_is_released;
     a_field_of_another_type_is_held_back_where_it_is_read;
     a_rebuild_that_asks_again_obeys_what_was_held_back_until_the_rules_change;
@@ -45,6 +46,17 @@ async fn learn(bench: &mut Bench, json: &str, minutes: std::ops::Range<i64>) {
         let key = shaped(bench, minute, json);
         assert_eq!(said(&bench.publish(&[&key]).await), Vec::<String>::new(), "{json}");
     }
+}
+
+/// A member's name may have U+0000, and PostgreSQL's text may not.
+async fn a_name_that_postgres_does_not_take_is_told_in_other_words(kind: Kind) {
+    let mut bench = Bench::new(kind).await;
+    learn(&mut bench, PLAIN, 1..6).await;
+    let key =
+        shaped(&mut bench, 6, r#"[{"symbol": "A", "price": 1, "note": "x", "z\u0000": "\u0000"}]"#);
+    let report = bench.publish(&[&key]).await;
+    assert_eq!(report.fetches[&key], daymark_warehouse::publish::FetchResult::Published);
+    assert_eq!(said(&report), [r#"`$[*]['z\u0000']` is new (string, such as "\u0000")"#]);
 }
 
 const PLAIN: &str = r#"[{"symbol": "A", "price": 1, "note": "x"}]"#;

@@ -24,6 +24,9 @@ on_both_databases! {
     rows_that_cannot_be_read_now_are_published_later;
     a_lock_that_is_not_had_in_time_blames_no_fetch;
     publishes_of_two_processes_wait_for_each_other;
+    a_fetch_that_cannot_be_written_fails_alone;
+    a_row_that_waits_keeps_no_other_fetch_waiting;
+    what_nothing_expects_of_the_rows_fails_their_fetch_alone;
 }
 
 async fn a_publish_writes_rows_that_name_where_they_came_from(kind: Kind) {
@@ -359,4 +362,77 @@ async fn publishes_of_two_processes_wait_for_each_other(kind: Kind) {
     let published = reports.iter().filter(|report| report.publish_id.is_some()).count();
     assert_eq!(published, 1, "one publishes, the others see that it is done");
     assert_eq!(bench.rows_of("select publish_id from daymark.publish").await, ["[1]"]);
+}
+
+/// A source of symbols with a text, and a model of them.
+fn noted(columns: &str, query: &str) -> [(&'static str, String); 2] {
+    let source = crate::bench::SOURCE.replace(
+        "price = { path = \"price\", type = \"double\" }",
+        "note = { path = \"note\", type = \"text\" }",
+    );
+    let model = format!(
+        "/* model\ntable = \"price\"\nkey = [\"symbol\"]\n[columns]\nsymbol = \"text not null\"\n{columns}*/\n\
+         select _fetch_id, _fetch_row, symbol, {query} from raw_prices\n"
+    );
+    [("sources/prices.toml", source), ("models/price.sql", model)]
+}
+
+async fn with_notes(kind: Kind, columns: &str, query: &str) -> Bench {
+    let files = noted(columns, query);
+    Bench::with(kind, &files.each_ref().map(|(name, text)| (*name, text.as_str()))).await
+}
+
+/// What an index does not take is found when all is written, and not when a fetch is staged.
+async fn a_fetch_that_cannot_be_written_fails_alone(kind: Kind) {
+    let columns = "note = \"text\"\n[[indexes]]\ncolumns = [\"note\"]\n";
+    let mut bench = with_notes(kind, columns, "note").await;
+    let good = bench.fetch(1, r#"[{"symbol": "A", "note": "a"}]"#);
+    // No page of an index holds it, and it cannot be made shorter.
+    let words: Vec<String> =
+        (1..1200_u64).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let long = words.concat();
+    let bad = bench.fetch(2, &format!(r#"[{{"symbol": "B", "note": "{long}"}}]"#));
+    let last = bench.fetch(3, r#"[{"symbol": "A", "note": "c"}]"#);
+    let report = bench.publish(&[&good, &bad, &last]).await;
+    assert_eq!(report.fetches[&good], FetchResult::Published);
+    assert_eq!(report.fetches[&last], FetchResult::Published);
+    let FetchResult::Failed(reason) = &report.fetches[&bad] else { panic!("{report:?}") };
+    assert!(reason.contains("index row"), "{reason}");
+    assert_eq!(bench.rows_of("select symbol, note from price").await, [r#"["A","c"]"#]);
+    let counts = report.tables["price"];
+    assert_eq!((counts.staged, counts.inserted, counts.updated), (2, 1, 1));
+}
+
+async fn a_row_that_waits_keeps_no_other_fetch_waiting(kind: Kind) {
+    let mut bench = with_notes(kind, "note = \"text references price (symbol)\"\n", "note").await;
+    let waits = bench.fetch(1, r#"[{"symbol": "B", "note": "A"}]"#);
+    let good = bench.fetch(2, r#"[{"symbol": "C", "note": null}]"#);
+    let report = bench.publish(&[&waits, &good]).await;
+    assert_eq!(report.fetches[&good], FetchResult::Published);
+    assert!(matches!(report.fetches[&waits], FetchResult::Postponed(_)), "{report:?}");
+    let named = bench.fetch(3, r#"[{"symbol": "A", "note": null}]"#);
+    let report = bench.publish(&[&waits, &named]).await;
+    assert!(report.fetches.values().all(|result| *result == FetchResult::Published), "{report:?}");
+}
+
+/// `json` holds what `jsonb` does not, and what was said of a value that changes is kept as `jsonb`.
+async fn what_nothing_expects_of_the_rows_fails_their_fetch_alone(kind: Kind) {
+    let mut bench = with_notes(kind, "note = \"json\"\n", "note::json as note").await;
+    let first = bench.fetch(1, r#"[{"symbol": "A", "note": "{\"x\": \"\\u0000\"}"}]"#);
+    assert_eq!(bench.publish(&[&first]).await.fetches[&first], FetchResult::Published);
+    let bad = bench.fetch(2, r#"[{"symbol": "A", "note": "1"}]"#);
+    let good = bench.fetch(3, r#"[{"symbol": "B", "note": "2"}]"#);
+    let report = bench.publish(&[&bad, &good]).await;
+    assert_eq!(report.fetches[&good], FetchResult::Published);
+    let FetchResult::Failed(reason) = &report.fetches[&bad] else { panic!("{report:?}") };
+    assert!(reason.starts_with("recording restatements: "), "{reason}");
+    assert_eq!(
+        bench.rows_of("select symbol from price order by 1").await,
+        [r#"["A"]"#, r#"["B"]"#]
+    );
+    let states = "select state from daymark.fetch order by manifest_key";
+    assert_eq!(
+        bench.rows_of(states).await,
+        [r#"["published"]"#, r#"["failed"]"#, r#"["published"]"#]
+    );
 }
