@@ -217,10 +217,12 @@ impl Failure {
 }
 
 /// What may pass: connections, sessions and transactions that broke, passwords, a database that is not there,
-/// locks, resources, a server that stops, its files, and its own mistakes.
+/// locks, resources, a server that stops, its files, a snapshot that is too old, other servers behind it, and its
+/// own mistakes.
 /// Classes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-const MAY_PASS: [&str; 16] = [
-    "00", "08", "0Z", "25", "26", "28", "34", "3B", "3D", "40", "53", "55", "57", "58", "F0", "XX",
+const MAY_PASS: [&str; 18] = [
+    "00", "08", "0Z", "25", "26", "28", "34", "3B", "3D", "40", "53", "55", "57", "58", "72", "F0",
+    "HV", "XX",
 ];
 
 /// Whether an error is the doing of the SQL or of the rows it met, so that trying again without a

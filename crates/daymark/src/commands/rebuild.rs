@@ -100,6 +100,8 @@ async fn compare(
             }
         }
     }
+    let sources: BTreeSet<String> =
+        sources_of(plan, &tables).iter().map(|source| source.id.to_string()).collect();
     let held_before = ledger::quarantined(&mut session).await?;
     let (run_id, now) = (Uuid::now_v7(), clock.now());
     let open = if arguments.verify {
@@ -140,7 +142,8 @@ async fn compare(
         let hint = "the tables are as they were; mend what is said above and run it again";
         Failure::failed(anyhow::anyhow!("cannot rebuild: {reason}"), Some(hint.to_owned()))
     })?;
-    let failed = ledger::failed_fetches(&mut session).await?;
+    let mut failed = ledger::failed_fetches(&mut session).await?;
+    failed.retain(|source, _| sources.contains(source));
     let mut held_back = ledger::quarantined(&mut session).await?;
     held_back
         .retain(|held| held_before.iter().all(|before| before.manifest_key != held.manifest_key));
@@ -236,7 +239,7 @@ fn text(done: &Done, verify: bool) -> String {
             .collect();
         text.push_str(&format!(
             "accepted and failed to be published, so in no table and not compared: {}; \
-             `daymark days --state failed` says why\n",
+             `daymark runs` says why\n",
             counts.join(", ")
         ));
     }

@@ -106,6 +106,10 @@ async fn a_model_that_comes_later_is_said_to_lack_days(kind: Kind) {
     assert!(said("plan").await);
     assert_eq!(world.run("2026-03-03").await.code, 0);
     assert!(said("plan").await && said("status").await);
+    // The grid of the status ends today; what was before it is counted.
+    let earlier = "missing: `daymark days --state missing` lists them\n";
+    let status = world.daymark(&["status"]).await.stdout;
+    assert!(status.contains("\nbefore these: ") && status.contains(earlier), "{status}");
     world.daymark(&["rebuild", "--model", "later"]).await.expect_code(0);
     assert!(!said("plan").await);
 }

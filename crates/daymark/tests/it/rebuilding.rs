@@ -12,6 +12,7 @@ use crate::world::{GOOD_WEATHER_ROWS, MARKET, WEATHER, WEATHER_ROWS, Weather, Wo
 on_both_databases! {
     a_lost_database_is_made_again_from_the_raw_store;
     what_a_check_that_is_asked_again_takes_from_readers_is_told;
+    what_failed_is_not_called_equal_in_silence;
     a_backup_brings_back_what_the_raw_store_does_not_hold;
     of_two_processes_that_publish_the_same_day_one_does;
 }
@@ -242,4 +243,17 @@ async fn what_a_check_that_is_asked_again_takes_from_readers_is_told(kind: Kind)
     let again = world.daymark(&["rebuild", "--recheck"]).await;
     again.expect_code(0);
     assert!(!again.stdout.contains("held back now"), "{}", again.stdout);
+}
+
+async fn what_failed_is_not_called_equal_in_silence(kind: Kind) {
+    let world = World::answering(kind).await;
+    let bounds = "temperature_max_c between -130 and 140";
+    world.edit("models/weather_daily.sql", bounds, "temperature_max_c < -130");
+    assert_eq!(world.run("2026-03-02").await.code, 1);
+    let said =
+        "accepted and failed to be published, so in no table and not compared: weather (1 fetch)";
+    assert!(world.daymark(&["rebuild", "--verify"]).await.stdout.contains(said));
+    let other = world.daymark(&["rebuild", "--verify", "--model", "sp500_daily"]).await;
+    other.expect_code(0);
+    assert!(!other.stdout.contains("failed to be published"), "{}", other.stdout);
 }

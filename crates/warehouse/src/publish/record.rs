@@ -325,10 +325,15 @@ async fn changed(
 ) -> Result<(), WarehouseError> {
     transaction
         .execute(
-            "insert into daymark.publish_table
+            // A source whose fetches could not be published together says it of each of them.
+            "insert into daymark.publish_table as said
                  (publish_id, table_name, model_file, model_sha256, source_sha256,
                   staged, inserted, updated, unchanged, deleted)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             on conflict (publish_id, table_name) do update
+             set staged = said.staged + excluded.staged, inserted = said.inserted + excluded.inserted,
+                 updated = said.updated + excluded.updated, unchanged = said.unchanged + excluded.unchanged,
+                 deleted = said.deleted + excluded.deleted",
             &[
                 &publish_id,
                 &table,

@@ -422,17 +422,19 @@ async fn what_nothing_expects_of_the_rows_fails_their_fetch_alone(kind: Kind) {
     assert_eq!(bench.publish(&[&first]).await.fetches[&first], FetchResult::Published);
     let bad = bench.fetch(2, r#"[{"symbol": "A", "note": "1"}]"#);
     let good = bench.fetch(3, r#"[{"symbol": "B", "note": "2"}]"#);
-    let report = bench.publish(&[&bad, &good]).await;
+    let other = bench.fetch(4, r#"[{"symbol": "C", "note": "3"}]"#);
+    let report = bench.publish(&[&bad, &good, &other]).await;
     assert_eq!(report.fetches[&good], FetchResult::Published);
+    assert_eq!(report.fetches[&other], FetchResult::Published);
     let FetchResult::Failed(reason) = &report.fetches[&bad] else { panic!("{report:?}") };
     assert!(reason.starts_with("recording restatements: "), "{reason}");
-    assert_eq!(
-        bench.rows_of("select symbol from price order by 1").await,
-        [r#"["A"]"#, r#"["B"]"#]
-    );
+    let symbols = bench.rows_of("select symbol from price order by 1").await;
+    assert_eq!(symbols, [r#"["A"]"#, r#"["B"]"#, r#"["C"]"#]);
+    let counts = "select staged, inserted from daymark.publish_table order by publish_id";
+    assert_eq!(bench.rows_of(counts).await, ["[1,1]", "[2,2]"]);
     let states = "select state from daymark.fetch order by manifest_key";
     assert_eq!(
         bench.rows_of(states).await,
-        [r#"["published"]"#, r#"["failed"]"#, r#"["published"]"#]
+        [r#"["published"]"#, r#"["failed"]"#, r#"["published"]"#, r#"["published"]"#]
     );
 }
