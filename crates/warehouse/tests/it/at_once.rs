@@ -15,6 +15,7 @@ on_both_databases! {
     an_upsert_at_once_is_as_if_staged;
     an_append_at_once_is_as_if_staged;
     a_row_of_no_fetch_is_not_left_out;
+    keys_with_a_rule_of_their_own_are_compared_by_it;
 }
 
 async fn an_upsert_at_once_is_as_if_staged(kind: Kind) {
@@ -36,6 +37,34 @@ async fn a_row_of_no_fetch_is_not_left_out(kind: Kind) {
     bench.pending(&key).extracted = MANY;
     let report = bench.publish(&[&key]).await;
     assert!(matches!(report.fetches[&key], FetchResult::Failed(_)), "{report:?}");
+}
+
+/// By one rule "Z" stands before "b" and by the other behind it: how far the keys of a fetch reach, and whether those
+/// of two fetches are apart, must be told by the same.
+async fn keys_with_a_rule_of_their_own_are_compared_by_it(kind: Kind) {
+    // The embedded database has no rules but those of bytes.
+    let rules: &[&str] = if kind == Kind::Native { &["C", "en-x-icu"] } else { &["C"] };
+    for rule in rules {
+        let model = format!(
+            "/* model\ntable = \"price\"\nkey = [\"symbol\"]\n[columns]\n\
+             symbol = 'text collate \"{rule}\" not null'\nprice = \"double precision\"\n*/\n\
+             select _fetch_id, _fetch_row, symbol, price from raw_prices\n"
+        );
+        let mut bench = Bench::with(kind, &[("models/price.sql", &model)]).await;
+        let both = r#"[{"symbol": "Z", "price": 1}, {"symbol": "b", "price": 1}]"#;
+        let first = bench.fetch(1, both);
+        bench.publish(&[&first]).await;
+        let (other, last) =
+            (bench.fetch(2, r#"[{"symbol": "b", "price": 2}]"#), bench.fetch(3, both));
+        for key in [&other, &last] {
+            bench.pending(key).extracted = MANY;
+        }
+        let report = bench.publish(&[&other, &last]).await;
+        assert!(report.fetches.values().all(|done| *done == FetchResult::Published), "{report:?}");
+        let prices = "select symbol, price from price order by symbol collate \"C\"";
+        assert_eq!(bench.rows_of(prices).await, [r#"["Z",1.0]"#, r#"["b",1.0]"#], "{rule}");
+        assert!(bench.rows_of("select 1 from daymark.restatement").await.is_empty());
+    }
 }
 
 /// More rows than a publish that is staged without further ado has.
