@@ -3,7 +3,8 @@
 //! In: a server, on a port or behind a Unix socket. Out: the same server once more, and [`WireProxy::cut_at`]:
 //! the n-th answer that ends a statement (`ReadyForQuery`) never arrives, and both ends are closed. What the
 //! statement did is done by then, and who asked for it does not know: for all but a commit that is the
-//! same as having died before the next statement. Deliberately absent: what is asked and answered.
+//! same as having died before the next statement. Or [`WireProxy::alter`]: PostgreSQL is asked something else, and
+//! fails at it. Deliberately absent: what else is asked and answered.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -35,6 +36,8 @@ struct State {
     at: Mutex<At>,
     reached: Notify,
     let_go: Notify,
+    /// What is altered once on its way to the server, and what arrives.
+    alter: Mutex<Option<(&'static str, &'static str)>>,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +129,17 @@ impl WireProxy {
         self.state.let_go.notify_one();
     }
 
+    /// Where these words are asked next, others of the same length arrive, once.
+    pub fn alter(&self, asked: &'static str, arrives: &'static str) {
+        assert_eq!(asked.len(), arrives.len(), "messages say how long they are");
+        *self.state.alter() = Some((asked, arrives));
+    }
+
+    /// Whether what was to be altered is still to come.
+    pub fn is_altering(&self) -> bool {
+        self.state.alter().is_some()
+    }
+
     /// Passes everything again. Gives whether it did cut, and how many answers there were since it was told to.
     pub fn pass(&self) -> (bool, usize) {
         let mut at = self.at();
@@ -155,6 +169,21 @@ impl State {
         }
         Next::Pass
     }
+
+    fn alter(&self) -> std::sync::MutexGuard<'_, Option<(&'static str, &'static str)>> {
+        self.alter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Alters what is on its way to the server, if it is that.
+    fn asked(&self, sent: &mut [u8]) {
+        let mut alter = self.alter();
+        let Some((asked, arrives)) = *alter else { return };
+        let found = sent.windows(asked.len()).position(|part| part == asked.as_bytes());
+        if let Some(at) = found {
+            sent[at..at + asked.len()].copy_from_slice(arrives.as_bytes());
+            *alter = None;
+        }
+    }
 }
 
 /// Passes bytes both ways until one end closes or the answer is there at which to cut; both are closed then.
@@ -166,7 +195,12 @@ async fn between(
     state: &State,
 ) {
     let upwards = async {
-        tokio::io::copy(&mut from_client, &mut to_server).await?;
+        let mut sent = Vec::new();
+        while from_client.read_buf(&mut sent).await? > 0 {
+            state.asked(&mut sent);
+            to_server.write_all(&sent).await?;
+            sent.clear();
+        }
         to_server.shutdown().await
     };
     let downwards = async {

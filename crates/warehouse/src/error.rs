@@ -72,6 +72,16 @@ pub enum WarehouseError {
         #[source]
         cause: tokio_postgres::Error,
     },
+    /// A statement failed behind which others had been sent that cannot fail with it: which answer is to what is
+    /// not known any more, and the connection has to be closed.
+    #[error("the database failed while {doing}")]
+    OutOfStep {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        cause: tokio_postgres::Error,
+    },
     /// Another process took the schedule over: what this one was doing is the other's now.
     #[error("this process does not lead any more")]
     LeaseLost,
@@ -112,7 +122,7 @@ impl WarehouseError {
                 "another `daymark up` keeps the schedule now, and does what is left of this run"
                     .to_owned(),
             ),
-            Self::Statement { .. } | Self::RowCount { .. } => None,
+            Self::Statement { .. } | Self::OutOfStep { .. } | Self::RowCount { .. } => None,
         }
     }
 
@@ -120,9 +130,11 @@ impl WarehouseError {
     /// wrong with the ledger itself stays wrong.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Start { .. } | Self::InUse { .. } | Self::LeaseLost => {
-                true
-            }
+            Self::Connect { .. }
+            | Self::Start { .. }
+            | Self::InUse { .. }
+            | Self::OutOfStep { .. }
+            | Self::LeaseLost => true,
             Self::Statement { cause, .. } => !cause.as_db_error().is_some_and(is_of_sql_or_rows),
             Self::OtherPipeline { .. }
             | Self::OtherSchema { .. }

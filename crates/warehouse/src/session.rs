@@ -264,6 +264,19 @@ impl Session {
         }
     }
 
+    /// Ends the connection if what was done left it [`WarehouseError::OutOfStep`]: nothing can be asked on it any
+    /// more, and whoever asks for a session next gets another one.
+    pub(crate) fn close_if_out_of_step<T>(
+        &mut self,
+        done: Result<T, WarehouseError>,
+    ) -> Result<T, WarehouseError> {
+        if matches!(done, Err(WarehouseError::OutOfStep { .. })) {
+            // The driver has no other name for it; its own blocking client closes by it.
+            self.client().__private_api_close();
+        }
+        done
+    }
+
     /// The schema of the curated tables.
     pub fn schema(&self) -> &str {
         &self.schema

@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use daymark_ingest::{RawStore, Reach};
 use daymark_plan::{Clock, Mart, Materialized, Plan, Source, SourceId};
+use daymark_warehouse::WarehouseError;
 use daymark_warehouse::ledger::{self, Quarantined, RunKind};
 use daymark_warehouse::publish::{self, Rebuilt};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
 
@@ -60,6 +62,18 @@ struct Done {
 
 /// How many of the fetches that are held back are named.
 const SHOWN: usize = 10;
+
+/// Writes into the ledger that a rebuild failed.
+async fn fail(runner: &Runner, run_id: Uuid, error: &WarehouseError, now: Timestamp) {
+    let reason = daymark_plan::one_line(error);
+    let told = async {
+        let mut session = runner.warehouse().await?.session("recording a failure").await?;
+        ledger::fail_run(&mut session, run_id, &[], &reason, now).await
+    };
+    if let Err(error) = told.await {
+        tracing::warn!("the failure is not in the ledger: {}", daymark_plan::one_line(&error));
+    }
+}
 
 async fn compare(
     arguments: &Rebuild,
@@ -121,24 +135,30 @@ async fn compare(
     let told = |event: publish::Progress| progress.show(&RunEvent::Publish(&event));
     let work = publish::rebuild(&mut session, plan, &request, &read_rows, kept, &told);
     let work = Box::pin(work);
-    let rebuilt = match open {
+    let rebuilt = match &open {
         Some(_) => runner.beating(run_id, None, work).await,
         None => work.await,
     };
     progress.finish();
-    if !arguments.verify {
+    let rebuilt = match rebuilt {
+        Ok(rebuilt) => rebuilt,
+        Err(error) => {
+            // The connection may be what failed.
+            drop(session);
+            if open.is_some() {
+                fail(runner, run_id, &error, clock.now()).await;
+            }
+            return Err(error.into());
+        }
+    };
+    if open.is_some() {
+        let now = clock.now();
         match &rebuilt {
-            Ok(Ok(_)) => ledger::finish_run(&mut session, run_id, &[], None, clock.now()).await?,
-            Ok(Err(reason)) => {
-                ledger::fail_run(&mut session, run_id, &[], reason, clock.now()).await?;
-            }
-            Err(error) => {
-                let reason = daymark_plan::one_line(error);
-                ledger::fail_run(&mut session, run_id, &[], &reason, clock.now()).await?;
-            }
+            Ok(_) => ledger::finish_run(&mut session, run_id, &[], None, now).await?,
+            Err(reason) => ledger::fail_run(&mut session, run_id, &[], reason, now).await?,
         }
     }
-    let tables = rebuilt?.map_err(|reason| {
+    let tables = rebuilt.map_err(|reason| {
         let hint = "the tables are as they were; mend what is said above and run it again";
         Failure::failed(anyhow::anyhow!("cannot rebuild: {reason}"), Some(hint.to_owned()))
     })?;

@@ -306,6 +306,18 @@ pub async fn publish(
     verdicts: Verdicts<'_>,
     watch: &Watch<'_>,
 ) -> Result<Report, WarehouseError> {
+    let done = in_one_transaction(session, plan, request, from_raw, verdicts, watch).await;
+    session.close_if_out_of_step(done)
+}
+
+async fn in_one_transaction(
+    session: &mut Session,
+    plan: &Plan,
+    request: Request,
+    from_raw: FromRaw<'_>,
+    verdicts: Verdicts<'_>,
+    watch: &Watch<'_>,
+) -> Result<Report, WarehouseError> {
     if let Some(fence) = &request.fence {
         fence.look(session.client()).await?;
     }

@@ -109,7 +109,8 @@ pub async fn rebuild(
             verdicts,
             watch,
         };
-        result = once(session, &scratch, &schema, &sources, request).await?;
+        let done = once(session, &scratch, &schema, &sources, request).await;
+        result = session.close_if_out_of_step(done)?;
         if !matches!(result, Ok(None)) {
             break;
         }

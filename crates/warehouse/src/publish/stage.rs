@@ -110,7 +110,7 @@ impl Staging {
 
     /// Has `raw_<source>` take in the rows of a fetch, for [`send_rows`] to send them. With the name of a savepoint
     /// the one that was set here before is let go of, `raw_<source>` emptied, and the savepoint set; without, it
-    /// must be empty already. All of that is sent before the first answer is waited for, and then the `COPY`.
+    /// must be empty already. All of that is sent before the first answer is waited for, and the `COPY` with it.
     pub(super) async fn open(
         &mut self,
         transaction: &Transaction<'_>,
@@ -158,15 +158,11 @@ impl Staging {
             }
         };
         let say = transaction.execute(say, &said);
-        let (released, emptied, set, said) = future::join4(released, emptied, set, say).await;
-        released.map_err(&doing)?;
-        emptied.map_err(&doing)?;
-        set.map_err(&doing)?;
-        said.map_err(&doing)?;
-        // Not sent with them: the driver says that no rows come after a COPY that was refused because one of them
-        // had failed, to which PostgreSQL gives an answer that nobody expects, and from then on each answer
-        // would be taken for the next one.
-        transaction.copy_in(copy).await.map_err(&doing)
+        let copying = transaction.copy_in(copy);
+        let (released, emptied, set, said, copying) =
+            future::join5(released, emptied, set, say, copying).await;
+        let before = released.and(emptied).and(set).and(said);
+        before.and(copying).map_err(out_of_step)
     }
 
     /// Whether there are statistics of a fetch of this source.
@@ -469,7 +465,13 @@ pub async fn copy_rows(
     rows: RowStream,
 ) -> Result<Result<u64, String>, WarehouseError> {
     let copying = transaction.copy_in(&copy_statement(source, table)).await;
-    send_rows(copying.map_err(WarehouseError::statement("copying rows in"))?, rows).await
+    send_rows(copying.map_err(out_of_step)?, rows).await
+}
+
+/// What a `COPY` that did not begin leaves: the driver says behind it that no rows come, to which PostgreSQL gives
+/// an answer that nobody expects, and each answer from then on would be taken for the one before it.
+fn out_of_step(cause: tokio_postgres::Error) -> WarehouseError {
+    WarehouseError::OutOfStep { doing: "copying rows in", cause }
 }
 
 fn copy_statement(source: &Source, table: &str) -> String {

@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use crate::bench::{Bench, SOURCE, Told};
-use crate::crash::is_thorough;
+use crate::crash::{Cut, is_thorough};
 
 on_both_databases! {
     an_upsert_at_once_is_as_if_staged;
     an_append_at_once_is_as_if_staged;
     a_row_of_no_fetch_is_not_left_out;
     keys_with_a_rule_of_their_own_are_compared_by_it;
+    a_statement_that_fails_in_front_of_a_copy_fails_the_publish_and_none_after_it;
 }
 
 async fn an_upsert_at_once_is_as_if_staged(kind: Kind) {
@@ -64,6 +65,33 @@ async fn keys_with_a_rule_of_their_own_are_compared_by_it(kind: Kind) {
         let prices = "select symbol, price from price order by symbol collate \"C\"";
         assert_eq!(bench.rows_of(prices).await, [r#"["Z",1.0]"#, r#"["b",1.0]"#], "{rule}");
         assert!(bench.rows_of("select 1 from daymark.restatement").await.is_empty());
+    }
+}
+
+/// What is sent behind it is not answered as it should be: the connection cannot be used any more.
+async fn a_statement_that_fails_in_front_of_a_copy_fails_the_publish_and_none_after_it(kind: Kind) {
+    let mut cut = Cut::with(kind, &[]).await;
+    let mut fetches = Vec::new();
+    for (minute, symbol) in [(1, "A"), (2, "B"), (3, "C")] {
+        let json = format!(r#"[{{"symbol": "{symbol}", "price": 1}}]"#);
+        let key = cut.bench.fetch(minute, &json);
+        cut.bench.pending(&key).extracted = MANY;
+        fetches.push(key);
+    }
+    let fetches: Vec<&String> = fetches.iter().collect();
+    for asked in ["release savepoint at_once", "truncate pg_temp", "savepoint at_once"] {
+        cut.bench.forget().await;
+        // A word that PostgreSQL does not know: what it says of SQL is otherwise the fault of a fetch.
+        let arrives: &'static str = asked.replacen('e', "3", 1).leak();
+        cut.proxy.alter(asked, arrives);
+        let error = cut.bench.try_publish(&cut.bench.warehouse, &fetches).await.unwrap_err();
+        assert!(!cut.proxy.is_altering(), "{asked}");
+        let said = daymark_plan::one_line(&error);
+        assert!(said.contains("copying rows in") && said.contains("syntax error"), "{said}");
+        let report = cut.bench.publish(&fetches).await;
+        assert!(report.fetches.values().all(|done| *done == FetchResult::Published), "{report:?}");
+        let all = [r#"["A",1.0]"#, r#"["B",1.0]"#, r#"["C",1.0]"#];
+        assert_eq!(cut.bench.prices().await, all);
     }
 }
 
