@@ -120,8 +120,13 @@ impl AtOnce {
             transaction.batch_execute(BY_HASH).await.map_err(&doing)?;
         }
         let sink = staging.open(transaction, source, statement, Some(SAVEPOINT)).await?;
-        let sending = stage::send_rows(sink, rows);
-        let (copied, found) = if self.taken.is_some() && staging.is_analysed() {
+        let is_known = self.taken.is_some() && staging.is_analysed();
+        let sending = async {
+            let sent = stage::send_rows(sink, rows).await;
+            staging.read_ahead(context);
+            sent
+        };
+        let (copied, found) = if is_known {
             // The statements are sent right behind the rows, before PostgreSQL has said what it thinks of them:
             // that is an answer less to wait for. If it refuses the rows, what it says of these means nothing.
             future::join(sending, self.all_models(transaction, context, source, statement)).await

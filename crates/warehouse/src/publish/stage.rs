@@ -71,7 +71,7 @@ pub(super) fn extents_table(model: &Model) -> String {
 pub(super) struct Staging {
     /// The fetches to come, the next one last.
     keys: Vec<String>,
-    /// The rows of the next one, which are read while the one before it is staged.
+    /// The rows of the next one, which are read while PostgreSQL is busy with those of the one before it.
     ahead: Option<(String, JoinHandle<Result<RowStream, RowsError>>)>,
     /// How many rows there were when the statistics of `rows_<source>` were taken.
     analysed: Option<u64>,
@@ -208,28 +208,31 @@ impl Staging {
         self.open = None;
     }
 
-    /// The rows of a fetch; those of the one behind it are read from now on.
+    /// The rows of a fetch.
     pub(super) async fn rows(
         &mut self,
         context: &Context<'_>,
         key: &str,
     ) -> Result<RowStream, RowsError> {
-        let ahead = self.ahead.take().filter(|(opened, _)| opened == key);
-        let opened = match ahead {
+        if self.keys.last().is_some_and(|last| last == key) {
+            self.keys.pop();
+        }
+        match self.ahead.take_if(|(opened, _)| opened == key) {
             Some((_, opening)) => match opening.await {
                 Ok(opened) => opened,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             None => (context.read_rows)(key.to_owned()).await,
-        };
-        if self.keys.last().is_some_and(|last| last == key) {
-            self.keys.pop();
         }
-        if let Some(next) = self.keys.last() {
+    }
+
+    /// Reads the rows of the next fetch from now on: while PostgreSQL is busy with those that it was sent, and not
+    /// before, for what sends them would wait for the reader where there are few processors.
+    pub(super) fn read_ahead(&mut self, context: &Context<'_>) {
+        if let (None, Some(next)) = (&self.ahead, self.keys.last()) {
             let opening = tokio::spawn((context.read_rows)(next.clone()));
             self.ahead = Some((next.clone(), opening));
         }
-        opened
     }
 }
 
@@ -395,7 +398,9 @@ async fn stage_rows(
 ) -> Result<Result<(), NotDone>, WarehouseError> {
     let doing = WarehouseError::statement("staging rows");
     let sink = staging.open(transaction, source, statement, None).await?;
-    let copied = match send_rows(sink, rows).await? {
+    let sent = send_rows(sink, rows).await?;
+    staging.read_ahead(context);
+    let copied = match sent {
         Ok(copied) => copied,
         Err(reason) => return Ok(Err(NotDone::Failed(reason))),
     };
