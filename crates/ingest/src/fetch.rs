@@ -391,7 +391,7 @@ impl Ingest {
             watch(FetchEvent::Page { number: pager.number() });
         }
         if !collected.is_refused()
-            && let Some(message) = enough(&source.expect, collected.rows())
+            && let Some(message) = enough(source, collected.rows())
         {
             let message = scrubber.scrub(&message);
             collected.refuse(Refusal { kind: ErrorKind::Refused, message });

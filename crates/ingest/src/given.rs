@@ -84,7 +84,7 @@ impl Ingest {
             }
         }
         if !collected.is_refused()
-            && let Some(message) = enough(&source.expect, collected.rows())
+            && let Some(message) = enough(source, collected.rows())
         {
             collected.refuse(Refusal { kind: ErrorKind::Refused, message });
         }

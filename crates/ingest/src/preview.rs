@@ -235,7 +235,7 @@ impl Ingest {
             }
             let more = matches!(after, After::Page(_));
             if let (true, false, Some(message)) =
-                (page == 1, more, enough(&source.expect, looked.rows.as_ref()))
+                (page == 1, more, enough(source, looked.rows.as_ref()))
             {
                 looked.refuse(ErrorKind::Refused, message);
             }

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use daymark_extract::{ExtractError, Outline, Scalar, Summary, outline, same_length, scalars_at};
-use daymark_plan::{Expect, Incremental, JsonPath, RowsSpec};
+use daymark_plan::{Expect, Incremental, JsonPath, RowsSpec, Source};
 
 use crate::error::ErrorKind;
 use crate::keys::Extension;
@@ -298,27 +298,36 @@ fn in_words(error: &ExtractError, content_type: Option<&str>, body: &[u8]) -> St
     words
 }
 
-/// `min_rows` and `max_reject_ratio`.
-pub(crate) fn enough(expect: &Expect, rows: Option<&RowCounts>) -> Option<String> {
+/// `min_rows` and `max_reject_ratio`, which is 0 with `on_type_change = "fail"`.
+pub(crate) fn enough(source: &Source, rows: Option<&RowCounts>) -> Option<String> {
+    let expect = &source.expect;
     let none = RowCounts::default();
     let found = rows.unwrap_or(&none);
     let (extracted, rejected) = (found.extracted, found.rejected);
     let all = extracted + rejected;
-    let rejects = || {
+    let rejects = |limit: &str| {
         let rows = plural(all);
         let first = found.rejects.first().map(|first| format!(" (first: {first})"));
         let first = first.unwrap_or_default();
-        format!("{rejected} of {all} {rows} rejected{first}")
+        format!("{rejected} of {all} {rows} rejected{limit}{first}")
     };
     if extracted < expect.min_rows {
-        let found =
-            format!("{extracted} {}, at least {} expected", plural(extracted), expect.min_rows);
-        return Some(if rejected == 0 { found } else { format!("{found}; {}", rejects()) });
+        let found = format!(
+            "{extracted} {}, at least {} expected (`min_rows`)",
+            plural(extracted),
+            expect.min_rows
+        );
+        return Some(if rejected == 0 { found } else { format!("{found}; {}", rejects("")) });
     }
     // Counts of rows are far below 2^52, where a float stops being exact.
     #[expect(clippy::cast_precision_loss, reason = "a ratio for a threshold")]
     let ratio = if all == 0 { 0.0 } else { rejected as f64 / all as f64 };
-    (ratio > expect.max_reject_ratio).then(rejects)
+    let limit = if source.schema.fail_on_change {
+        ", none taken with `on_type_change = \"fail\"`".to_owned()
+    } else {
+        format!(", more than `max_reject_ratio = {}`", expect.max_reject_ratio)
+    };
+    (ratio > expect.max_reject_ratio).then(|| rejects(&limit))
 }
 
 fn plural(count: u64) -> &'static str {

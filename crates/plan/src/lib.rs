@@ -68,6 +68,6 @@ pub use source::{
     Auth, Body, ClientCredentials, CursorType, DayRetry, Entities, Entity, EntityColumn, EntityId,
     Expect, Incremental, JsonTemplate, KeyPlace, Method, Moment, Name, PageStyle, Pagination, Rate,
     Request, Retry, SchemaRules, SecretRef, Secrets, Source, SourceId, Supersede, Template, Values,
-    Weight, Window, check_url, is_secret_name,
+    Weight, Window, behind_day, check_url, is_secret_name,
 };
 pub use zone_data::{ZoneData, zone_data};

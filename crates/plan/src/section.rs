@@ -5,6 +5,7 @@
 //! because serde stops at the first error and an unknown key must be reported beside all others.
 //! Deliberately absent: what the keys mean.
 
+use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -142,6 +143,25 @@ impl<'t> Section<'t> {
             problems.push(self.wrong_type(key, "a string", value));
         }
         value.as_str().map(str::to_owned)
+    }
+
+    /// A date, in quotes or as TOML has it without.
+    pub(crate) fn optional_date(&mut self, key: &str, problems: &mut Vec<Problem>) -> Option<Date> {
+        let word = match self.get(key)?.get_ref() {
+            DeValue::Datetime(date) => date.to_string(),
+            DeValue::String(word) => word.to_string(),
+            other => {
+                problems.push(self.wrong_type(key, "a date YYYY-MM-DD", other));
+                return None;
+            }
+        };
+        // A time behind it would be taken off in silence.
+        let date = word.parse::<Date>().ok().filter(|date| date.to_string() == word);
+        if date.is_none() {
+            let problem = self.problem(key, format!("`{key}` is `{word}`"));
+            problems.push(problem.hint("accepted: a date YYYY-MM-DD"));
+        }
+        date
     }
 
     /// A string that must be there.

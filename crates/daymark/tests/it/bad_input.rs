@@ -95,7 +95,7 @@ fn bad_answers(world: &World) -> Vec<Bad> {
                     *column = json!([]);
                 }
             }),
-            "0 rows, at least 1 expected",
+            "0 rows, at least 1 expected (`min_rows`)",
         ),
         Bad::new(
             changed(|body| {
@@ -106,7 +106,7 @@ fn bad_answers(world: &World) -> Vec<Bad> {
         ),
         Bad::new(
             changed(|body| body["daily"]["temperature_2m_max"][1] = json!("warm")),
-            "1 of 3 rows rejected (first: row 1, `temperature_max_c` at \
+            "1 of 3 rows rejected, more than `max_reject_ratio = 0.1` (first: row 1, `temperature_max_c` at \
              `$.daily.temperature_2m_max[1]`: `\"warm\"`: expected a number, found other text)",
         ),
     ]

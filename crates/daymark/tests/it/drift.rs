@@ -167,7 +167,9 @@ async fn a_field_of_another_type_sets_rows_aside_or_holds_the_day_back(kind: Kin
     let report = world.run("2026-03-04").await;
     assert_eq!(report.code, 1, "{}", report.json);
     assert!(
-        report.reason("weather").starts_with("1 of 3 rows rejected (first: "),
+        report.reason("weather").starts_with(
+            "1 of 3 rows rejected, none taken with `on_type_change = \"fail\"` (first: "
+        ),
         "{}",
         report.reason("weather")
     );

@@ -214,7 +214,7 @@ async fn what_must_be_present_is_absent() {
 async fn empty_arrays() {
     let body = r#"{"daily":{"time":[],"temperature_2m_max":[]}}"#;
     insta::assert_snapshot!(tale_of(Reply::json(body)).await, @r"
-    refused: 0 rows, at least 1 expected
+    refused: 0 rows, at least 1 expected (`min_rows`)
     kind: Refused
     attempts: 200 Refused
     rows: 0 extracted, 0 rejected
@@ -241,7 +241,7 @@ async fn arrays_of_unequal_length() {
 async fn a_string_where_a_number_belongs() {
     let body = r#"{"daily":{"time":["2026-11-22","2026-11-23","2026-11-24"],"temperature_2m_max":[9.1,"abc",null]}}"#;
     insta::assert_snapshot!(tale_of(Reply::json(body)).await, @r#"
-    refused: 1 of 3 rows rejected (first: row 1, `temperature_max_c` at `$.daily.temperature_2m_max[1]`: `"abc"`: expected a number, found other text)
+    refused: 1 of 3 rows rejected, more than `max_reject_ratio = 0.1` (first: row 1, `temperature_max_c` at `$.daily.temperature_2m_max[1]`: `"abc"`: expected a number, found other text)
     kind: Refused
     attempts: 200 Refused
     rows: 2 extracted, 1 rejected
@@ -251,7 +251,7 @@ async fn a_string_where_a_number_belongs() {
     "#);
     let body = r#"{"daily":{"time":["2026-11-22","2026-11-23"],"temperature_2m_max":["a","b"]}}"#;
     insta::assert_snapshot!(tale_of(Reply::json(body)).await, @r#"
-    refused: 0 rows, at least 1 expected; 2 of 2 rows rejected (first: row 0, `temperature_max_c` at `$.daily.temperature_2m_max[0]`: `"a"`: expected a number, found other text)
+    refused: 0 rows, at least 1 expected (`min_rows`); 2 of 2 rows rejected (first: row 0, `temperature_max_c` at `$.daily.temperature_2m_max[0]`: `"a"`: expected a number, found other text)
     kind: Refused
     attempts: 200 Refused
     rows: 0 extracted, 2 rejected

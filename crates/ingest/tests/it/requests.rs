@@ -305,7 +305,7 @@ async fn what_is_expected_of_an_answer() {
             Some("the content type is `application/json`, not `text/csv`"),
         ),
         ("content_type = \"application/JSON\"", None),
-        ("min_rows = 2", Some("1 row, at least 2 expected")),
+        ("min_rows = 2", Some("1 row, at least 2 expected (`min_rows`)")),
     ] {
         let world = World::new().await;
         world.api.on("/x", Reply::json(unequal));

@@ -40,6 +40,11 @@ impl std::fmt::Display for EntityId {
     }
 }
 
+/// An entity as it stands in a sentence behind the day it is of: nothing for a source without (`""`).
+pub fn behind_day(entity: &str) -> String {
+    if entity.is_empty() { String::new() } else { format!(" {entity}") }
+}
+
 /// One entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entity {

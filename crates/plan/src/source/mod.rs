@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use jiff::civil::{Date, Time};
 
 pub use auth::{Auth, ClientCredentials, KeyPlace};
-pub use entities::{Entities, Entity, EntityColumn, EntityId};
+pub use entities::{Entities, Entity, EntityColumn, EntityId, behind_day};
 pub use incremental::{CursorType, Incremental, Window};
 pub(crate) use limits::read_calls;
 pub use limits::{DayRetry, Expect, Rate, Retry, Weight};
@@ -203,14 +203,7 @@ pub(crate) fn read(
         Some(Supersede::FetchedAt),
         problems,
     );
-    let start = section.optional_string("start", problems).and_then(|word| {
-        let date = word.parse::<Date>().ok();
-        if date.is_none() {
-            let message = format!("`start` is `{word}`");
-            problems.push(section.problem("start", message).hint("accepted: a date YYYY-MM-DD"));
-        }
-        date
-    });
+    let start = section.optional_date("start", problems);
     let deadline = read_deadline(&mut section, problems);
     let days = limits::read_days(section.optional_table("days", problems), problems);
     let request = match section.required_table("request", problems) {

@@ -170,7 +170,7 @@ impl Template {
         let mut rest = text;
         while let Some(at) = rest.find("{{").into_iter().chain(rest.find("${")).min() {
             if at > 0 {
-                parts.push(Part::Text(rest[..at].to_owned()));
+                parts.push(Part::Text(plain(&rest[..at])?));
             }
             let (close, inner_at) = if rest[at..].starts_with("{{") { ("}}", 2) } else { ("}", 2) };
             let inner = &rest[at + inner_at..];
@@ -184,7 +184,7 @@ impl Template {
             rest = &inner[end + close.len()..];
         }
         if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
+            parts.push(Part::Text(plain(rest)?));
         }
         Ok(Self { text: text.to_owned(), parts })
     }
@@ -297,6 +297,18 @@ impl Template {
     pub(super) fn starts_with_secret(&self) -> bool {
         matches!(self.parts.first(), Some(Part::Secret(_)))
     }
+}
+
+/// What stands between values, as it is. A value's name in single braces would be sent to the API as its name.
+fn plain(text: &str) -> Result<String, String> {
+    for (at, _) in text.match_indices('{') {
+        let Some((name, _)) = text[at + 1..].split_once('}') else { continue };
+        // `cursor` is a word that a query of GraphQL may have in braces.
+        if !matches!(Name::parse(name), Err(_) | Ok(Name::Cursor)) {
+            return Err(format!("`{{{name}}}` is not replaced: write `{{{{ {name} }}}}`"));
+        }
+    }
+    Ok(text.to_owned())
 }
 
 fn variable(name: &str) -> Result<SecretRef, String> {
@@ -488,6 +500,7 @@ mod tests {
             "Bearer ${KEY}",
             "secret://prod/key",
             "no braces {here} $5",
+            "{ edges {cursor} { data_date } }",
             "",
         ]
         .map(|text| rendered(text).unwrap());
@@ -503,6 +516,7 @@ mod tests {
         Bearer s3cret
         stored
         no braces {here} $5
+        { edges {cursor} { data_date } }
         ");
     }
 
@@ -525,6 +539,8 @@ mod tests {
             "{{ entity.colour }}",
             "${OTHER}",
             "{{ data_date + 9999y }}",
+            "day={data_date}&to={{ window.end }}",
+            "{{ window.end }}/{window.start}",
         ]
         .map(|text| format!("{text}: {}", rendered(text).unwrap_err()));
         insta::assert_snapshot!(all.join("\n"), @r#"
@@ -544,6 +560,8 @@ mod tests {
         {{ entity.colour }}: the entity has no `colour`
         ${OTHER}: `${OTHER}` was not looked up
         {{ data_date + 9999y }}: `P9999Y` leads beyond the calendar
+        day={data_date}&to={{ window.end }}: `{data_date}` is not replaced: write `{{ data_date }}`
+        {{ window.end }}/{window.start}: `{window.start}` is not replaced: write `{{ window.start }}`
         "#);
     }
 

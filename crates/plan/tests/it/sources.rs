@@ -222,3 +222,20 @@ fn every_misuse_is_said() {
         assert!(!found.contains("hunter2") && !found.contains("abcdef"), "{found}");
     }
 }
+
+/// A date of TOML's own is as good as one in quotes; a time behind it is not.
+#[test]
+fn the_first_day_stands_in_quotes_or_without() {
+    let of = |start: &str| {
+        format!("id = \"s\"\nstart = {start}\n[request]\nurl = \"http://a.example/\"\n{ROWS}")
+    };
+    for start in ["\"2026-11-01\"", "2026-11-01"] {
+        let folder = folder(&[("daymark.toml", SETTINGS), ("sources/s.toml", &of(start))]);
+        let plan = load(folder.path(), &Environment::default()).unwrap();
+        assert_eq!(plan.sources[0].start, Some(jiff::civil::date(2026, 11, 1)));
+    }
+    for start in ["2026-11-01T08:00:00", "\"2026-13-01\"", "20261101"] {
+        let said = problems(&[("daymark.toml", SETTINGS), ("sources/s.toml", &of(start))]);
+        assert!(said.contains("sources/s.toml:2: ") && said.contains("YYYY-MM-DD"), "{said}");
+    }
+}
