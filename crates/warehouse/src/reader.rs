@@ -132,7 +132,7 @@ pub struct DriftSeen {
 impl std::fmt::Display for DriftSeen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { source, date, entity, kind, path, old_types, new_types, example, .. } = self;
-        let entity = if entity.is_empty() { String::new() } else { format!(" {entity}") };
+        let entity = daymark_plan::behind_day(entity);
         let types = |types: &Option<String>| types.clone().unwrap_or_default();
         let example = example.as_ref().map(|value| format!(", such as `{value}`"));
         let example = example.unwrap_or_default();

@@ -411,7 +411,7 @@ fn run_item(run: &Run, zone: &TimeZone) -> RunItem {
 /// A warning in a sentence.
 fn warned(warning: &Warning) -> String {
     let Warning { source, date, entity, table, check, failing, reason } = warning;
-    let entity = if entity.is_empty() { String::new() } else { format!(" {entity}") };
+    let entity = daymark_plan::behind_day(entity);
     let said = match (reason, failing) {
         (Some(reason), _) => format!("could not be asked: {reason}"),
         (None, 1) => "found 1 row".to_owned(),

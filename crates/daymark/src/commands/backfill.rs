@@ -36,12 +36,7 @@ pub(crate) async fn backfill(arguments: &Backfill) -> Result<ExitCode, Failure> 
     let sources = chosen(&plan, arguments)?;
     let clock = Clock::System;
     let (from, to) = (arguments.from, arguments.to);
-    if from > to {
-        return Err(Failure::usage(
-            format!("`--from {from}` is after `--to {to}`"),
-            "give the earlier day first",
-        ));
-    }
+    commands::is_a_range(Some(from), Some(to))?;
     dates::is_past_or_today(&plan, from, &clock)?;
     dates::is_past_or_today(&plan, to, &clock)?;
     if !arguments.from_raw {

@@ -47,6 +47,17 @@ pub(crate) fn load(folder: &Folder) -> Result<Arc<Plan>, PlanError> {
     daymark_plan::load(&folder.path, &Environment::of_process()).map(Arc::new)
 }
 
+/// Refuses a range of days that ends before it begins.
+pub(crate) fn is_a_range(from: Option<Date>, to: Option<Date>) -> Result<(), Failure> {
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => Err(Failure::usage(
+            format!("`--from {from}` is after `--to {to}`"),
+            "give the earlier day first",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The source of a name.
 pub(crate) fn source<'p>(plan: &'p Plan, name: &str) -> Result<&'p Source, Failure> {
     SourceId::new(name).and_then(|id| plan.source(&id)).ok_or_else(|| {

@@ -27,6 +27,7 @@ use crate::run::{self, Order, Progress, RunEvent, Runner, rows, verdicts};
 /// Rebuilds, or compares.
 pub(crate) async fn rebuild(arguments: &Rebuild) -> Result<ExitCode, Failure> {
     let plan = commands::load(&arguments.folder)?;
+    commands::is_a_range(arguments.from, arguments.to)?;
     let tables = chosen(&plan, &arguments.models)?;
     let runner = Runner::new(Arc::clone(&plan), Clock::System);
     let done = compare(arguments, &plan, &runner, tables).await;

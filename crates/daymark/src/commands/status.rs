@@ -278,7 +278,7 @@ fn of_scheduler(plan: &Plan, state: &SchedulerState) -> String {
 /// A warning on a line.
 fn warned(warning: &Warning) -> String {
     let Warning { source, date, entity, table, check, failing, reason } = warning;
-    let entity = if entity.is_empty() { String::new() } else { format!(" {entity}") };
+    let entity = daymark_plan::behind_day(entity);
     let said = match (reason, failing) {
         (Some(reason), _) => format!("could not be asked: {reason}"),
         (None, 1) => "found 1 row".to_owned(),

@@ -172,8 +172,11 @@ fn fetch_words(event: &FetchEvent) -> String {
 fn publish_words(progress: &publish::Progress) -> String {
     match progress {
         publish::Progress::Waiting => "waiting for another publish".to_owned(),
-        publish::Progress::Staging { source_id, data_date, table } => {
-            format!("staging {source_id} {data_date} for `{table}`")
+        publish::Progress::Staging { source_id, data_date, entity, table } => {
+            format!(
+                "staging {source_id} {data_date}{} for `{table}`",
+                daymark_plan::behind_day(entity)
+            )
         }
         publish::Progress::Writing { table } => format!("writing `{table}`"),
         publish::Progress::Committing => "committing".to_owned(),

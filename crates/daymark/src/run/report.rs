@@ -458,7 +458,7 @@ impl RunReport {
         }
         for drift in self.drift.iter().take(TOLD) {
             let Drift { source, data_date, entity, .. } = drift;
-            let entity = if entity.is_empty() { String::new() } else { format!(" {entity}") };
+            let entity = daymark_plan::behind_day(entity);
             text.push_str(&format!("{source} {data_date}{entity} shape: {drift}\n"));
         }
         if self.drift.len() > TOLD {
@@ -477,23 +477,24 @@ impl RunReport {
 
 /// What a check that did not pass has to say; one that holds a fetch back is the reason of its day already.
 fn check_text(check: &CheckResult) -> String {
-    let CheckResult { table, check: name, failing, .. } = check;
+    let CheckResult { table, data_date, entity, check: name, failing, .. } = check;
+    let of = format!("{table} {data_date}{}", daymark_plan::behind_day(entity));
     let rows = if *failing == 1 { "row" } else { "rows" };
     let first = check.sample.first().map_or(String::new(), |row| format!(", such as {row}"));
     match (check.outcome, check.severity) {
         (CheckOutcome::Failed, Severity::Warn) => {
-            format!("{table} warning: the check `{name}` found {failing} {rows}{first}\n")
+            format!("{of} warning: the check `{name}` found {failing} {rows}{first}\n")
         }
         (CheckOutcome::Failed, Severity::Reject) => {
-            format!("{table} {rows} set aside by the check `{name}`: {failing}{first}\n")
+            format!("{of}: {rows} set aside by the check `{name}`: {failing}{first}\n")
         }
         (CheckOutcome::Error, Severity::Warn) => {
             let reason = check.reason.as_deref().unwrap_or_default();
-            format!("{table} warning: the check `{name}` could not be asked: {reason}\n")
+            format!("{of} warning: the check `{name}` could not be asked: {reason}\n")
         }
         (CheckOutcome::Released, _) => {
             let reason = check.reason.as_deref().unwrap_or_default();
-            format!("{table}: the check `{name}` found {failing} {rows}; {reason}\n")
+            format!("{of}: the check `{name}` found {failing} {rows}; {reason}\n")
         }
         _ => String::new(),
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use daymark_plan::{Column, Model, Plan, Reads, Severity};
+use daymark_plan::{Check, Column, Model, Plan, Reads, Severity, Write};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Statement, Transaction};
 
@@ -74,6 +74,7 @@ pub(super) async fn check_query(
     for column in &model.columns {
         failures.extend(other_type(transaction, model, column, &prepared, wanted).await?);
     }
+    failures.extend(window_without_bounds(transaction, model, wanted).await?);
     if failures.is_empty()
         && let Some(settled) = &model.settled
     {
@@ -91,6 +92,24 @@ pub(super) async fn check_query(
         }
     }
     Ok(failures)
+}
+
+/// A window over a column whose type has no smallest value.
+async fn window_without_bounds(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    wanted: &Shape,
+) -> Result<Option<Failure>, WarehouseError> {
+    let Write::Window(name) = &model.write else { return Ok(None) };
+    let column = model.columns.iter().find(|column| column.name == *name);
+    let (Some(column), Some(shape)) = (column, wanted.column(name)) else { return Ok(None) };
+    let bounds = format!("select min(null::{0}), max(null::{0})", shape.kind);
+    let Err(error) = prepared(transaction, &bounds).await? else { return Ok(None) };
+    let failure = Failure::of(error, &model.file, &bounds, "", 0)
+        .map_err(WarehouseError::statement("preparing a model"))?;
+    let message = format!("`{name}` cannot be a window: {}", failure.message);
+    let hint = "a window is over a column whose values have an order, such as a date";
+    Ok(Some(Failure::new(&model.file, column.line, message).hint(hint)))
 }
 
 /// Columns that the query has and the contract lacks, and the other way round.
@@ -236,16 +255,47 @@ pub(super) async fn check_checks(
     let mut failures = Vec::new();
     for check in model.checks.iter().filter(|check| is_asked(check.severity, check.reads)) {
         let (prefix, statement) = publish::check_over_nothing(model, check, kinds);
-        if let Err(error) = prepared(transaction, &statement).await? {
-            let failure = publish::told_of_check(error, model, check, &prefix, &statement);
-            let failure = failure.map_err(WarehouseError::statement("preparing a check"))?;
-            if !is_told_elsewhere(plan, &failure) {
-                let message = format!("the check `{}`: {}", check.name, failure.message);
-                failures.push(Failure { message, ..failure });
+        let refused = match prepared(transaction, &statement).await? {
+            Ok(_) => makes_no_sense(transaction, model, check, kinds).await?,
+            Err(error) => {
+                let failure = publish::told_of_check(error, model, check, &prefix, &statement);
+                Some(failure.map_err(WarehouseError::statement("preparing a check"))?)
             }
+        };
+        if let Some(failure) = refused.filter(|failure| !is_told_elsewhere(plan, failure)) {
+            let message = format!("the check `{}`: {}", check.name, failure.message);
+            failures.push(Failure { message, ..failure });
         }
     }
     Ok(failures)
+}
+
+/// What is wrong with what a check says, that PostgreSQL finds out only when it has a value to ask of.
+async fn makes_no_sense(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    check: &Check,
+    kinds: &Kinds,
+) -> Result<Option<Failure>, WarehouseError> {
+    let Some(ask) = publish::makes_no_sense(check, kinds) else { return Ok(None) };
+    let doing = WarehouseError::statement("preparing a check");
+    transaction.batch_execute("savepoint one_query").await.map_err(&doing)?;
+    match transaction.query_one(&ask, &[]).await {
+        Ok(row) => {
+            transaction.batch_execute("release savepoint one_query").await.map_err(&doing)?;
+            let failure = || {
+                Failure::new(&model.file, check.line, "no value can pass: `min` is above `max`")
+                    .hint("the smaller value is `min`")
+            };
+            Ok(row.get::<_, bool>(0).then(failure))
+        }
+        Err(error) => {
+            let failure = Failure::of(error, &model.file, &ask, "", 0).map_err(&doing)?;
+            let undo = "rollback to savepoint one_query; release savepoint one_query";
+            transaction.batch_execute(undo).await.map_err(&doing)?;
+            Ok(Some(Failure { line: check.line, column: 0, ..failure }))
+        }
+    }
 }
 
 /// Whether a query lacks only a table or view of the folder itself: why that is not there is told where

@@ -198,6 +198,7 @@ impl AtOnce {
             (context.watch)(Progress::Staging {
                 source_id: source.id.clone(),
                 data_date: statement.data_date,
+                entity: statement.entity.clone(),
                 table: model.table.clone(),
             });
             let done = match self.taken {

@@ -47,7 +47,7 @@ use checks::Purpose;
 pub use checks::{
     Answer, CheckOutcome, CheckResult, KeepVerdicts, ReadVerdicts, Verdict, Verdicts,
 };
-pub(crate) use checks::{check_over_nothing, told_of_check};
+pub(crate) use checks::{check_over_nothing, makes_no_sense, told_of_check};
 pub use difference::TableCounts;
 pub use drift::{Drift, DriftKind};
 pub(crate) use history::order_columns;
@@ -82,6 +82,8 @@ pub enum Progress {
         source_id: SourceId,
         /// The fetch's data date.
         data_date: Date,
+        /// The fetch's entity; `""` of a source without.
+        entity: String,
         /// The model's table.
         table: String,
     },

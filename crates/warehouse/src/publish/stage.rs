@@ -412,6 +412,7 @@ async fn stage_rows(
         (context.watch)(Progress::Staging {
             source_id: source.id.clone(),
             data_date: statement.data_date,
+            entity: statement.entity.clone(),
             table: model.table.clone(),
         });
         let tail = match apply_model(transaction, model, statement).await? {

@@ -172,6 +172,19 @@ async fn a_check_that_cannot_be_asked_lets_nothing_through(kind: Kind) {
     let reason = postponed(&bench.publish(&[&key]).await);
     let said = "models/price.sql:10: the check `a number`: invalid input syntax";
     assert!(reason.starts_with(said), "{reason}");
+    // And what PostgreSQL does not look at without a row.
+    for (rule, said) in [
+        (
+            "regex = { column = \"symbol\", pattern = \"[\" }",
+            "invalid regular expression: brackets",
+        ),
+        ("range = { column = \"price\", min = 1e1, max = 9 }", "no value can pass: `min` is above"),
+    ] {
+        bench.change("models/price.sql", &with(&check("one", "reject", rule)));
+        let reason = postponed(&bench.publish(&[&key]).await);
+        let said = format!("models/price.sql:10: the check `one`: {said}");
+        assert!(reason.starts_with(&said) && !reason.contains("returns the columns"), "{reason}");
+    }
     // What only rows bring to light fails the fetch.
     let sql = "sql = \"select * from staged where 1 / (price - 1) > 0 and price / 0 > 1\"";
     bench.change("models/price.sql", &with(&check("division", "block", sql)));

@@ -83,6 +83,17 @@ async fn a_type_the_contract_does_not_take_is_found_before_any_row(kind: Kind) {
         outcome(&mut fresh, 1, &no_type).await,
         "models/price.sql:6: type \"dubble\" does not exist"
     );
+    let window = MODEL
+        .replace(
+            "[columns]",
+            "write = \"window\"\nwindow = \"is_open\"\n[columns]\nis_open = \"boolean\"",
+        )
+        .replace("symbol, price\n", "symbol, price, true as is_open\n");
+    let mut fresh = Bench::with(kind, &[("models/price.sql", &window)]).await;
+    assert_eq!(
+        outcome(&mut fresh, 1, &window).await,
+        "models/price.sql:7: `is_open` cannot be a window: function min(boolean) does not exist"
+    );
 }
 
 async fn a_table_that_is_not_ours_is_left_alone(kind: Kind) {

@@ -27,14 +27,7 @@ pub(super) async fn ls(arguments: &RawLs) -> Result<ExitCode, Failure> {
         None => plan.sources.iter().map(|source| source.id.clone()).collect(),
     };
     let (from, to) = (arguments.date.or(arguments.from), arguments.date.or(arguments.to));
-    if let (Some(from), Some(to)) = (from, to)
-        && from > to
-    {
-        return Err(Failure::usage(
-            format!("`--from {from}` is after `--to {to}`"),
-            "give the earlier date first",
-        ));
-    }
+    commands::is_a_range(from, to)?;
     let by_day = from.is_some() || to.is_some();
     let last = match arguments.last {
         Some(0) => None,

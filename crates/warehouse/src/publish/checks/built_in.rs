@@ -32,6 +32,19 @@ pub(super) fn offends(check: &Check) -> Option<String> {
     Some(conditions.join(" or "))
 }
 
+/// A query over no table that fails where PostgreSQL cannot read what a check says, and is true where no value can
+/// pass; none for a check of which both are plain when it is prepared.
+pub(crate) fn makes_no_sense(check: &Check, kinds: &[(String, String)]) -> Option<String> {
+    match &check.rule {
+        Rule::Regex { pattern, .. } => Some(format!("select ('' ~ {}) is null", literal(pattern))),
+        Rule::Range { column, min: Some(min), max: Some(max) } => {
+            let (_, kind) = kinds.iter().find(|(name, _)| name == column)?;
+            Some(format!("select {}::{kind} > {}::{kind}", value(min), value(max)))
+        }
+        _ => None,
+    }
+}
+
 /// The SQL of a check.
 pub(super) fn sql(model: &Model, check: &Check) -> String {
     if let Some(offends) = offends(check) {

@@ -25,6 +25,7 @@ use super::{Context, NotDone, Statement, savepoint};
 use crate::error::{Failure, WarehouseError};
 use crate::sql::{ident, qualified};
 
+pub(crate) use built_in::makes_no_sense;
 pub(super) use record::{
     extraction_rejects, forget_rejects, forget_rejects_of, rejects_published, results,
 };
