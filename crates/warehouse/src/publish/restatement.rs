@@ -100,11 +100,24 @@ pub(super) async fn record(
                order by key, restatement_id desc) as last
          join {newest} as newest on {} = last.key
          join {fetches} as said on said._ordinal = newest._ordinal
-         where last.kind = 'deleted' and newest._is_new{}
+         where last.kind = 'deleted' and {}
          order by last.key",
         row_of("newest"),
         key_of("newest"),
-        if model.settled.is_some() { " and newest._settled" } else { "" },
+        if model.settled.is_some() {
+            // One that came back before it was final returns when it is.
+            format!(
+                "newest._settled and (newest._is_new or not (\
+                 select published._settled from {table} as published where {}))",
+                model
+                    .row_key()
+                    .map(|name| format!("published.{0} = newest.{0}", ident(name)))
+                    .collect::<Vec<_>>()
+                    .join(" and ")
+            )
+        } else {
+            "newest._is_new".to_owned()
+        },
     );
     transaction.execute(&returned, &[&context.publish_id]).await.map_err(&doing)?;
     Ok(())

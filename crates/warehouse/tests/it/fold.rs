@@ -26,7 +26,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    fn deletes(self) -> bool {
+    pub(crate) fn deletes(self) -> bool {
         matches!(self, Self::Window | Self::Snapshot)
     }
 }
@@ -159,6 +159,15 @@ pub(crate) fn plain(
 }
 
 impl Folded {
+    /// What the history says the table was at a minute.
+    pub(crate) fn as_of(&self, minute: i64) -> BTreeMap<Key, Row> {
+        let words = self.history.iter().filter_map(|(key, words)| {
+            let said = words.iter().rev().find(|word| word.at <= minute)?;
+            Some((*key, said.row.clone()?))
+        });
+        words.collect()
+    }
+
     fn say(&mut self, key: Key, manifest: &str, at: i64, row: Option<Row>) {
         let words = self.history.entry(key).or_default();
         match words.last_mut() {

@@ -272,6 +272,15 @@ async fn one(
     let found = found(bench, mode, by_data_date).await;
     prop_assert_eq!(&found.table, &expected.table);
     prop_assert_eq!(&found.history, &expected.history);
+    // What the histories say of each minute is what folding those fetches gives that were made by then. Not where
+    // a fetch may take away a row that another one, made later and before it in the order, had changed.
+    if !(by_data_date && mode.deletes()) {
+        for minute in 0..4 {
+            let by_then = fetches.iter().filter(|(_, fetch)| fetch.minute <= minute).cloned();
+            let then = fold(&by_then.collect::<Vec<_>>(), mode, by_data_date).table;
+            prop_assert_eq!(found.as_of(minute), then, "as of minute {}", minute);
+        }
+    }
     Ok(())
 }
 

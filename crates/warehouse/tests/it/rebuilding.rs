@@ -12,6 +12,7 @@ use crate::bench::{Bench, MODEL, Told, at, day};
 
 on_both_databases! {
     a_row_that_changes_goes_and_returns_is_told;
+    a_row_that_returns_before_it_is_final_is_told_when_it_is;
     what_was_said_by_then_is_answered_and_what_is_not_known_refused;
     a_rebuild_mends_what_is_not_what_raw_gives;
     a_rebuild_of_some_days_or_models_leaves_the_others_alone;
@@ -51,6 +52,22 @@ async fn a_row_that_changes_goes_and_returns_is_told(kind: Kind) {
     );
     let table = bench.reader().restatements(Some("price"), None).await.unwrap().unwrap();
     assert_eq!(table.rows.len(), 4);
+}
+
+async fn a_row_that_returns_before_it_is_final_is_told_when_it_is(kind: Kind) {
+    let model = snapshot("settled = \"price > 1\"\n");
+    let mut bench = Bench::with(kind, &[("models/price.sql", &model)]).await;
+    let mut keys = Vec::new();
+    for (minute, price) in (1..).zip([Some(2), None, Some(1), Some(3), Some(4)]) {
+        let row = price.map(|price| format!(r#"{{"symbol": "A", "price": {price}}}"#));
+        let json = format!("[{}]", row.unwrap_or_default());
+        keys.push(bench.fetch(minute, &json));
+        bench.publish(&[keys.last().unwrap()]).await;
+    }
+    let told = "select kind, new_manifest from daymark.restatement order by restatement_id";
+    let expected = [("deleted", 1), ("returned", 3), ("changed", 4)];
+    let expected = expected.map(|(kind, at)| format!(r#"["{kind}","{}"]"#, keys[at]));
+    assert_eq!(bench.rows_of(told).await, expected);
 }
 
 async fn what_was_said_by_then_is_answered_and_what_is_not_known_refused(kind: Kind) {
