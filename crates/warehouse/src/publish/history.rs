@@ -6,7 +6,7 @@
 //! a fetch comes late, everything from it on is said again (`publish::write` stages the newer
 //! ones), so what stands from the oldest staged fetch on is made anew. Deliberately absent: reading it.
 
-use daymark_plan::{Model, Source, Supersede};
+use daymark_plan::{Model, Source, Supersede, Write};
 use tokio_postgres::Transaction;
 
 use super::Context;
@@ -80,35 +80,51 @@ pub(super) async fn write(
     );
     transaction.batch_execute(&make).await.map_err(&doing)?;
     if model.write.deletes() {
-        // The first fetch after a row, and before the next word on its key, that covers and lacks it. What
-        // it leaves behind has nothing but its key.
+        // What a row leaves behind has nothing but its key and, of a window, where in it the row was: a fetch
+        // that covers that says once more that it is gone.
         let left: Vec<String> = values
             .iter()
             .map(|name| {
-                if name.starts_with('_') || model.key.iter().any(|part| part == name) {
+                let is_window = matches!(&model.write, Write::Window(column) if column == name);
+                if is_window || name.starts_with('_') || model.key.iter().any(|part| part == name) {
                     format!("seen.{}", ident(name))
                 } else {
                     "null".to_owned()
                 }
             })
             .collect();
+        let between = format!(
+            "covers._ordinal > seen._ordinal and (seen._next is null or covers._ordinal < seen._next) and {}",
+            covers(model, "seen")
+        );
+        let (covers, fetches) = (covers_table(model), statements_table(source));
+        // The first fetch after a row, and before the next word on its key, that covers and lacks it; and those
+        // behind that one that were made before it, as below.
+        let gone = match source.supersede {
+            Supersede::FetchedAt => format!(
+                "select min(covers._ordinal) as _ordinal from {covers} as covers
+                 where seen._present and {between}"
+            ),
+            Supersede::DataDate => format!(
+                "select _ordinal from (
+                     select covers._ordinal, made._fetched_at, min(made._fetched_at) over (
+                         order by covers._ordinal rows between unbounded preceding and 1 preceding
+                     ) as _since
+                     from {covers} as covers join {fetches} as made using (_ordinal) where {between}
+                 ) as lacking
+                 where (_since is null or _fetched_at < _since)
+                   and (seen._present or _fetched_at < seen._fetched_at)"
+            ),
+        };
         let vanished = format!(
             "insert into {events}
              select {}, said._ordinal, false, said._manifest_key, said._data_date, said._fetched_at,
                     said._fetch_id, null
              from (select *, lead(_ordinal) over (partition by {key} order by _ordinal) as _next
                    from {events}) as seen
-             cross join lateral (
-                 select min(covers._ordinal) as _ordinal from {} as covers
-                 where covers._ordinal > seen._ordinal
-                   and (seen._next is null or covers._ordinal < seen._next) and {}
-             ) as first
-             join {} as said on said._ordinal = first._ordinal
-             where seen._present",
+             cross join lateral ({gone}) as gone
+             join {fetches} as said on said._ordinal = gone._ordinal",
             left.join(", "),
-            covers_table(model),
-            covers(model, "seen"),
-            statements_table(source),
         );
         transaction.batch_execute(&vanished).await.map_err(&doing)?;
     }

@@ -26,7 +26,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    pub(crate) fn deletes(self) -> bool {
+    fn deletes(self) -> bool {
         matches!(self, Self::Window | Self::Snapshot)
     }
 }
@@ -83,10 +83,13 @@ pub(crate) fn fold(fetches: &[(String, Fetch)], mode: Mode, by_data_date: bool) 
                 (Mode::Window, ..) => false,
                 _ => true,
             };
+            // What is gone already is gone by this fetch as well: it may have been made earlier.
+            let last_rows = folded.history.iter().filter_map(|(key, words)| {
+                let row = words.iter().rev().find_map(|word| word.row.as_ref())?;
+                Some((key, row))
+            });
             gone.extend(
-                folded
-                    .table
-                    .iter()
+                last_rows
                     .filter(|(key, row)| {
                         row.entity == fetch.entity
                             && covers(row)
