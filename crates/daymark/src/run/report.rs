@@ -78,6 +78,8 @@ pub(crate) struct SourceReport {
     pub(crate) updated: i64,
     /// Rows that stayed as they were.
     pub(crate) unchanged: i64,
+    /// Rows gone from the source's tables.
+    pub(crate) deleted: i64,
     /// What became of the day: of a source with entities the worst that became of one of them.
     pub(crate) state: State,
     /// Why, when it is not published.
@@ -226,6 +228,7 @@ impl SourceReport {
             inserted: counts.inserted,
             updated: counts.updated,
             unchanged: counts.unchanged,
+            deleted: counts.deleted,
             state,
             reason,
             manifest_keys: parts.iter().filter_map(|part| part.manifest_key.clone()).collect(),
@@ -259,6 +262,7 @@ impl SourceReport {
             self.inserted.to_string(),
             self.updated.to_string(),
             self.unchanged.to_string(),
+            self.deleted.to_string(),
             self.state.as_str().to_owned(),
         ]
     }
@@ -314,11 +318,7 @@ impl RunReport {
         self.marts_failed = published.refused.marts.iter().map(ToString::to_string).collect();
         for model in &plan.models {
             if let Some(counts) = published.tables.get(&model.table) {
-                let sum = self.counts.entry(model.source.clone()).or_default();
-                sum.staged += counts.staged;
-                sum.inserted += counts.inserted;
-                sum.updated += counts.updated;
-                sum.unchanged += counts.unchanged;
+                self.counts.entry(model.source.clone()).or_default().add(*counts);
             }
         }
         let passed = |check: &CheckResult| check.outcome == CheckOutcome::Passed;
@@ -403,13 +403,14 @@ impl RunReport {
             "inserted",
             "updated",
             "unchanged",
+            "deleted",
             "state",
         ];
         let rows: Vec<Vec<String>> = self.sources.iter().map(SourceReport::row).collect();
         // A publish of what was there has asked for nothing.
         let mut text = String::new();
         if !rows.is_empty() {
-            text = output::table(&header, &rows, &[2, 3, 5, 6, 7, 8, 9]);
+            text = output::table(&header, &rows, &[2, 3, 5, 6, 7, 8, 9, 10]);
         }
         for source in &self.sources {
             if let Some(first) = &source.first_reject {

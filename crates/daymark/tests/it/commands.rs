@@ -145,7 +145,7 @@ async fn run_status_and_sql_in_all_their_forms(kind: Kind) {
     let expected = json!({
         "source": "weather", "data_date": "2026-03-02", "requests": 1, "pages": 1, "bytes": bytes,
         "raw_key": "raw/weather/weather_2026-03-02.json", "extracted": 3, "rejected": 0, "first_reject": null,
-        "inserted": 3, "updated": 0, "unchanged": 0, "state": "published", "reason": null,
+        "inserted": 3, "updated": 0, "unchanged": 0, "deleted": 0, "state": "published", "reason": null,
     });
     assert_eq!(*weather, expected);
 
@@ -155,14 +155,14 @@ async fn run_status_and_sql_in_all_their_forms(kind: Kind) {
     let lines: Vec<Vec<&str>> =
         table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     let header = "source data date requests bytes raw key extracted rejected inserted updated \
-                  unchanged state";
+                  unchanged deleted state";
     assert!(lines.iter().any(|line| line.join(" ") == header), "{}", table.stdout);
     let today =
         world.value("select max(data_date) from daymark.day where source_id = 'weather'").await;
     let today = today.as_str().unwrap();
     // Two of the rows are of days that are over now, and were not on March 2: they are final.
     let row =
-        format!("weather {today} 1 {bytes} raw/weather/weather_{today}.json 3 0 0 2 1 published");
+        format!("weather {today} 1 {bytes} raw/weather/weather_{today}.json 3 0 0 2 1 0 published");
     assert!(lines.iter().any(|line| line.join(" ") == row), "{}", table.stdout);
     assert!(table.stderr.contains("weather: fetching\n"), "{}", table.stderr);
     assert!(!table.stdout.contains("sp500"), "{}", table.stdout);

@@ -44,6 +44,8 @@ async fn lived(kind: Kind) -> World {
     world.api.only(MARKET, Reply::json(bars(&[("2026-02-27", 6900.5), ("2026-03-02", 3475.0)])));
     let report = world.run("2026-03-05").await;
     assert_eq!(report.source("sp500")["state"], "quarantined", "{}", report.json);
+    // The second day is within the window and was not sent.
+    assert_eq!(report.source("weather")["deleted"], 1, "{}", report.json);
     let arguments =
         ["quarantine", "release", "2026-03-05", "--source", "sp500", "--why", "a split of 2:1"];
     world.daymark(&arguments).await.expect_code(0);
@@ -95,6 +97,8 @@ async fn a_lost_database_is_made_again_from_the_raw_store(kind: Kind) {
     let said = "in the raw store and not published, so not compared: sp500 (";
     assert!(lost.stdout.contains(said) && lost.stdout.contains("weather ("), "{lost:?}");
     assert!(!lost.stdout.contains("equal to the raw store"), "{lost:?}");
+    let backwards = ["rebuild", "--verify", "--from", "2026-03-06", "--to", "2026-03-05"];
+    world.daymark(&backwards).await.expect_code(2);
     let one = ["rebuild", "--verify", "--model", "weather_daily", "--from", "2026-03-06", "--json"];
     let one = world.daymark(&one).await;
     one.expect_code(1);

@@ -37,7 +37,7 @@ pub struct TableCounts {
 
 impl TableCounts {
     /// Takes in those of other rows.
-    pub(super) fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.staged += other.staged;
         self.inserted += other.inserted;
         self.updated += other.updated;
