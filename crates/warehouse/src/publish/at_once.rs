@@ -21,8 +21,9 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Statement as Prepared, Transaction};
 use uuid::Uuid;
 
+use super::copy::{Staging, send_rows};
 use super::difference::{self, TableCounts};
-use super::stage::{self, Staging, extents_table, ordered_key};
+use super::stage::{self, extents_table, ordered_key};
 use super::{Context, Progress, Statement, checks, savepoint};
 use crate::contract::extra_columns;
 use crate::error::{WarehouseError, said_of_rows};
@@ -122,7 +123,7 @@ impl AtOnce {
         let sink = staging.open(transaction, source, statement, Some(SAVEPOINT)).await?;
         let is_known = self.taken.is_some() && staging.is_analysed();
         let sending = async {
-            let sent = stage::send_rows(sink, rows).await;
+            let sent = send_rows(sink, rows).await;
             staging.read_ahead(context);
             sent
         };

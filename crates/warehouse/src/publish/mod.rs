@@ -11,6 +11,7 @@
 
 mod at_once;
 mod checks;
+mod copy;
 mod difference;
 mod drift;
 mod entities;
@@ -48,13 +49,13 @@ pub use checks::{
     Answer, CheckOutcome, CheckResult, KeepVerdicts, ReadVerdicts, Verdict, Verdicts,
 };
 pub(crate) use checks::{check_over_nothing, makes_no_sense, told_of_check};
+pub use copy::copy_rows;
 pub use difference::TableCounts;
 pub use drift::{Drift, DriftKind};
 pub(crate) use history::order_columns;
 pub(crate) use marts::not_without;
 pub use rebuild::{Rebuild, Rebuilt, rebuild};
 pub use shape::{FetchPath, FetchShape, Shapes};
-pub use stage::copy_rows;
 
 /// An error of whoever reads the rows, kept as it is.
 pub type RowsError = Box<dyn std::error::Error + Send + Sync>;

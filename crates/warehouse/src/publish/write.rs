@@ -10,6 +10,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
 use super::checks::Purpose;
+use super::copy::Staging;
 use super::difference::{self, TableCounts};
 use super::{
     CheckResult, Context, FetchResult, NotDone, Progress, Statement, at_once, entities, record,
@@ -154,7 +155,7 @@ async fn apply_again(
     context: &Context<'_>,
     source: &Source,
     newer: &[Statement],
-    mut staging: stage::Staging,
+    mut staging: Staging,
 ) -> Result<Result<bool, NotDone>, WarehouseError> {
     if newer.is_empty() {
         return Ok(Ok(false));
