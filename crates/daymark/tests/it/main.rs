@@ -7,6 +7,7 @@ mod alerts;
 mod backfill;
 mod bad_folder;
 mod bad_input;
+mod channels;
 mod checks;
 mod commands;
 mod crash;
