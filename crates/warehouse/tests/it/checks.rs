@@ -179,12 +179,24 @@ async fn a_check_that_cannot_be_asked_lets_nothing_through(kind: Kind) {
             "invalid regular expression: brackets",
         ),
         ("range = { column = \"price\", min = 1e1, max = 9 }", "no value can pass: `min` is above"),
+        (
+            "range = { column = \"symbol\", min = \"b\", max = \"a\" }",
+            "no value can pass: `min` is above",
+        ),
     ] {
         bench.change("models/price.sql", &with(&check("one", "reject", rule)));
         let reason = postponed(&bench.publish(&[&key]).await);
         let said = format!("models/price.sql:10: the check `one`: {said}");
         assert!(reason.starts_with(&said) && !reason.contains("returns the columns"), "{reason}");
     }
+    // A bound may lie beyond what the type holds.
+    let narrow =
+        with(&check("one", "reject", "range = { column = \"size\", min = -32768, max = 1e6 }"))
+            .replace("[columns]", "[columns]\nsize = \"smallint\"")
+            .replace("symbol, price\n", "symbol, price, 1::smallint as size\n");
+    let mut fresh = Bench::with(kind, &[("models/price.sql", &narrow)]).await;
+    let one = fresh.fetch(1, r#"[{"symbol": "A", "price": 1}]"#);
+    assert_eq!(fresh.publish(&[&one]).await.fetches[&one], FetchResult::Published);
     // What only rows bring to light fails the fetch.
     let sql = "sql = \"select * from staged where 1 / (price - 1) > 0 and price / 0 > 1\"";
     bench.change("models/price.sql", &with(&check("division", "block", sql)));

@@ -37,9 +37,15 @@ pub(super) fn offends(check: &Check) -> Option<String> {
 pub(crate) fn makes_no_sense(check: &Check, kinds: &[(String, String)]) -> Option<String> {
     match &check.rule {
         Rule::Regex { pattern, .. } => Some(format!("select ('' ~ {}) is null", literal(pattern))),
+        // As numbers: a bound may lie beyond what the column's type holds.
+        Rule::Range {
+            min: Some(Literal::Number(min)), max: Some(Literal::Number(max)), ..
+        } => Some(format!("select {} > {}", number(min), number(max))),
         Rule::Range { column, min: Some(min), max: Some(max) } => {
             let (_, kind) = kinds.iter().find(|(name, _)| name == column)?;
-            Some(format!("select {}::{kind} > {}::{kind}", value(min), value(max)))
+            // A type of a certain length would cut them.
+            let is_whole = !kind.contains('(');
+            is_whole.then(|| format!("select {}::{kind} > {}::{kind}", value(min), value(max)))
         }
         _ => None,
     }
@@ -165,9 +171,13 @@ fn partition(by: &[String]) -> String {
 fn value(given: &Literal) -> String {
     match given {
         Literal::Text(text) => literal(text),
-        Literal::Number(number) => number.replace('_', ""),
+        Literal::Number(given) => number(given),
         Literal::Boolean(boolean) => boolean.to_string(),
     }
+}
+
+fn number(given: &str) -> String {
+    given.replace('_', "")
 }
 
 #[cfg(test)]
