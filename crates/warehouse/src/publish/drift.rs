@@ -377,10 +377,7 @@ async fn ask(
         if found.answer != Answer::Passed {
             result.sql = Some(rules.to_owned());
             result.reason = Some(match found.answer {
-                Answer::Released => {
-                    let why = found.why.as_deref().unwrap_or_default();
-                    format!("released by {} at {}: {why}", found.by, found.at)
-                }
+                Answer::Released => found.in_words(),
                 Answer::Passed | Answer::Blocked => reason(&found.sample, found.failing),
             });
             result.sample = found.sample;

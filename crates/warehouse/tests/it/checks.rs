@@ -274,7 +274,7 @@ async fn a_person_releases_what_is_held_back(kind: Kind) {
     assert_eq!(report.fetches[&second], FetchResult::Published);
     assert_eq!(bench.prices().await, [r#"["A",50.0]"#]);
     let reasons: Vec<_> = report.checks.iter().map(|check| check.reason.clone().unwrap()).collect();
-    assert_eq!(reasons, ["released by ada@lovelace at 2026-03-02T00:05:00Z: a split"; 2]);
+    assert_eq!(reasons, ["released by ada@lovelace at 2026-03-02 00:05:00 UTC: a split"; 2]);
     let state = bench.rows_of("select state, last_outcome, reason from daymark.day").await;
     assert_eq!(state, [r#"["published","published",null]"#]);
     // So it stays when everything is lost but what is raw.

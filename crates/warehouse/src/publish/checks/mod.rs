@@ -263,7 +263,7 @@ impl Asked {
                     match released {
                         Some(released) => {
                             result.outcome = CheckOutcome::Released;
-                            result.reason = Some(in_words(&released));
+                            result.reason = Some(released.in_words());
                         }
                         None => self.blocked.push(blocked(over.model, &result, check)),
                     }
@@ -283,7 +283,7 @@ impl Asked {
         };
         let mut result = over.result(check, outcome, rows);
         if outcome != CheckOutcome::Passed {
-            result.reason = Some(in_words(&found));
+            result.reason = Some(found.in_words());
             result.failing = found.failing;
             result.sample = found.sample;
             result.sql = Some(sql);
@@ -400,15 +400,6 @@ fn result_of(
         sample: Vec::new(),
         sql: None,
         reason: None,
-    }
-}
-
-/// Who decided, when and why.
-fn in_words(verdict: &Verdict) -> String {
-    let why = verdict.why.as_deref().map_or(String::new(), |why| format!(": {why}"));
-    match verdict.answer {
-        Answer::Released => format!("released by {} at {}{why}", verdict.by, verdict.at),
-        Answer::Passed | Answer::Blocked => format!("decided at {}", verdict.at),
     }
 }
 

@@ -48,6 +48,18 @@ pub struct Verdict {
     pub why: Option<String>,
 }
 
+impl Verdict {
+    /// Who decided, when and why.
+    pub(in crate::publish) fn in_words(&self) -> String {
+        let at = self.at.strftime("%Y-%m-%d %H:%M:%S UTC");
+        let why = self.why.as_deref().map_or(String::new(), |why| format!(": {why}"));
+        match self.answer {
+            Answer::Released => format!("released by {} at {at}{why}", self.by),
+            Answer::Passed | Answer::Blocked => format!("decided at {at}"),
+        }
+    }
+}
+
 /// Reads the verdicts on a fetch, oldest first.
 pub type ReadVerdicts<'v> = dyn Fn(SourceId, Uuid) -> BoxFuture<'static, Result<Vec<Verdict>, RowsError>>
     + Send
