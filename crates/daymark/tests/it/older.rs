@@ -53,7 +53,7 @@ async fn days_of_older_files_are_named_until_they_are_brought_over(kind: Kind) {
     assert_eq!(
         verify.stdout,
         "sp500_daily: equal to the raw store\n\
-         weather_daily: differs from the raw store: 0 missing, 2 different, 0 that the raw store does not give\n\
+         weather_daily: differs from the raw store: 0 missing, 2 different, 0 that should not be there\n\
          \x20   (washington-dc,2026-03-02)\n\
          \x20   (washington-dc,2026-03-03)\n\
          \x20   2 of them were published by an older model, source file or daymark\n\
@@ -107,4 +107,18 @@ async fn days_of_older_files_are_named_until_they_are_brought_over(kind: Kind) {
     assert_eq!([&found["missing"], &found["by_older_model"]], [1, 1], "{found}");
     world.daymark(&["rebuild"]).await.expect_code(0);
     assert_eq!(plan().await.stdout, AS_THEY_ARE);
+
+    // A mart is held against the tables as they are, also where these differ, and that is what it says.
+    let mart = "/* mart\nmaterialized = \"table\"\n*/\nselect max(precipitation_mm) as most from weather_daily\n";
+    world.write("marts/wettest.sql", mart);
+    world.daymark(&["rebuild"]).await.expect_code(0);
+    world.write(
+        "models/weather_daily.sql",
+        &first.replace("precipitation_mm) > 0", "precipitation_mm) > 0 and date <> '2026-03-02'"),
+    );
+    let verify = world.daymark(&["rebuild", "--verify"]).await;
+    verify.expect_code(1);
+    assert!(verify.stdout.contains("weather_daily: differs from the raw store: "), "{verify:?}");
+    let said = "wettest: equal to what its query gives of the tables as they are\n";
+    assert!(verify.stdout.contains(said), "{verify:?}");
 }
