@@ -66,6 +66,15 @@ impl Drop for FaultProxy {
     }
 }
 
+/// Puts other bytes of the same length in the place of the first of these, and gives whether there were any.
+pub(crate) fn altered(chunk: &mut [u8], sent: &[u8], arrives: &[u8]) -> bool {
+    let found = chunk.windows(sent.len()).position(|part| part == sent);
+    if let Some(at) = found {
+        chunk[at..at + sent.len()].copy_from_slice(arrives);
+    }
+    found.is_some()
+}
+
 async fn accept(listener: TcpListener, port: u16, queue: Arc<Mutex<VecDeque<Mishap>>>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -107,9 +116,7 @@ async fn serve(mut client: TcpStream, port: u16, mishap: Option<Mishap>) -> std:
                         return to_server.shutdown().await;
                     }
                     let chunk = &mut buffer[..count];
-                    if let Some(at) = chunk.windows(sent.len()).position(|part| part == sent) {
-                        chunk[at..at + sent.len()].copy_from_slice(&arrives);
-                    }
+                    altered(chunk, &sent, &arrives);
                     to_server.write_all(chunk).await?;
                 }
             };

@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::proxy::altered;
+
 /// The message that says that a statement is over.
 const READY_FOR_QUERY: u8 = b'Z';
 /// The message that says that a prepared statement is forgotten: sent when one is dropped, and waited for by
@@ -178,9 +180,7 @@ impl State {
     fn asked(&self, sent: &mut [u8]) {
         let mut alter = self.alter();
         let Some((asked, arrives)) = *alter else { return };
-        let found = sent.windows(asked.len()).position(|part| part == asked.as_bytes());
-        if let Some(at) = found {
-            sent[at..at + asked.len()].copy_from_slice(arrives.as_bytes());
+        if altered(sent, asked.as_bytes(), arrives.as_bytes()) {
             *alter = None;
         }
     }

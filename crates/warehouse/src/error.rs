@@ -72,7 +72,7 @@ pub enum WarehouseError {
         #[source]
         cause: tokio_postgres::Error,
     },
-    /// A statement failed behind which others had been sent that cannot fail with it: which answer is to what is
+    /// A COPY did not begin, or a statement that it had been sent right behind failed: which answer is to what is
     /// not known any more, and the connection has to be closed.
     #[error("the database failed while {doing}")]
     OutOfStep {

@@ -20,6 +20,13 @@ pub(crate) fn list<'n>(prefix: &str, names: impl IntoIterator<Item = &'n str>) -
     items.join(", ")
 }
 
+/// Whether two rows, by their aliases, have the same values in these columns.
+pub(crate) fn same<'n>(names: impl IntoIterator<Item = &'n str>, one: &str, other: &str) -> String {
+    let items: Vec<String> =
+        names.into_iter().map(|name| format!("{one}.{0} = {other}.{0}", ident(name))).collect();
+    items.join(" and ")
+}
+
 /// A text literal, of a name: values are bound.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))

@@ -393,7 +393,14 @@ async fn checks_that_warn_and_rows_set_aside_close_by_themselves() {
          [[checks]]\nname = \"it rains little\"\nseverity = \"reject\"\nsql = \"select * from staged where date = '2026-03-01' or precipitation_mm > 3.9\"\n\n\
          [[checks]]\nname = \"no day is missing\"",
     );
-    run(&world, &sink, "2026-03-03").await.expect_code(0);
+    let done = run(&world, &sink, "2026-03-03").await;
+    done.expect_code(0);
+    for said in [
+        "weather_daily 2026-03-03 warning: the check `a coldest is known` found 1 row, such as ",
+        "weather_daily 2026-03-03: row set aside by the check `it rains little`: 1, such as ",
+    ] {
+        assert!(done.stdout.contains(said), "{done:?}");
+    }
     // One row was set aside, which is below the channel's threshold.
     let key = "check:weather_daily:a coldest is known";
     assert_eq!(story(&sink), [format!("trigger check_warned {key}")]);

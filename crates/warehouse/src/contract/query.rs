@@ -24,19 +24,27 @@ pub(super) async fn prepared(
     transaction: &Transaction<'_>,
     statement: &str,
 ) -> Result<Result<Statement, tokio_postgres::Error>, WarehouseError> {
+    tried(transaction, transaction.prepare(statement)).await
+}
+
+/// Asks PostgreSQL something within a savepoint: what it refuses leaves the transaction usable.
+async fn tried<T>(
+    transaction: &Transaction<'_>,
+    asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<Result<T, tokio_postgres::Error>, WarehouseError> {
     let doing = WarehouseError::statement("preparing a query");
     transaction.batch_execute("savepoint one_query").await.map_err(&doing)?;
-    let prepared = transaction.prepare(statement).await;
-    let end = match &prepared {
+    let answer = asking.await;
+    let end = match &answer {
         Ok(_) => "release savepoint one_query",
         Err(error) if error.as_db_error().is_some() => {
             "rollback to savepoint one_query; release savepoint one_query"
         }
         // The connection is gone; the caller says so.
-        Err(_) => return Ok(prepared),
+        Err(_) => return Ok(answer),
     };
     transaction.batch_execute(end).await.map_err(&doing)?;
-    Ok(prepared)
+    Ok(answer)
 }
 
 /// The types of a contract's columns.
@@ -278,21 +286,15 @@ async fn makes_no_sense(
     kinds: &Kinds,
 ) -> Result<Option<Failure>, WarehouseError> {
     let Some(ask) = publish::makes_no_sense(check, kinds) else { return Ok(None) };
-    let doing = WarehouseError::statement("preparing a check");
-    transaction.batch_execute("savepoint one_query").await.map_err(&doing)?;
-    match transaction.query_one(&ask, &[]).await {
-        Ok(row) => {
-            transaction.batch_execute("release savepoint one_query").await.map_err(&doing)?;
-            let failure = || {
-                Failure::new(&model.file, check.line, "no value can pass: `min` is above `max`")
-                    .hint("the smaller value is `min`")
-            };
-            Ok(row.get::<_, bool>(0).then(failure))
-        }
+    match tried(transaction, transaction.query_one(&ask, &[])).await? {
+        Ok(row) if row.get::<_, bool>(0) => Ok(Some(
+            Failure::new(&model.file, check.line, "no value can pass: `min` is above `max`")
+                .hint("the smaller value is `min`"),
+        )),
+        Ok(_) => Ok(None),
         Err(error) => {
-            let failure = Failure::of(error, &model.file, &ask, "", 0).map_err(&doing)?;
-            let undo = "rollback to savepoint one_query; release savepoint one_query";
-            transaction.batch_execute(undo).await.map_err(&doing)?;
+            let failure = Failure::of(error, &model.file, &ask, "", 0)
+                .map_err(WarehouseError::statement("preparing a check"))?;
             Ok(Some(Failure { line: check.line, column: 0, ..failure }))
         }
     }

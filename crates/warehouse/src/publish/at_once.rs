@@ -27,7 +27,7 @@ use super::stage::{self, extents_table, ordered_key};
 use super::{Context, Progress, Statement, checks, savepoint};
 use crate::contract::extra_columns;
 use crate::error::{WarehouseError, said_of_rows};
-use crate::sql::{ident, list, qualified};
+use crate::sql::{ident, list, qualified, same};
 
 /// From how many rows on a publish tries it: fewer are staged in no time.
 pub(super) const AT_ONCE_FROM: i64 = 20_000;
@@ -452,8 +452,7 @@ fn compare(context: &Context<'_>, model: &Model) -> String {
         |offends| format!("count(*) filter (where {offends})"),
     );
     let (ends, end_names) = ends(model);
-    let same_key: Vec<String> =
-        key.iter().map(|name| format!("staged.{0} = published.{0}", ident(name))).collect();
+    let same_key = same(key.iter().copied(), "staged", "published");
     format!(
         "with _staged as materialized (select {columns}{} from {}), \
          _reach as materialized (select count(*) as _rows, {offending} as _offending{ends} from _staged), \
@@ -478,7 +477,7 @@ fn compare(context: &Context<'_>, model: &Model) -> String {
         extents_table(model),
         qualified(&context.schema, &model.table),
         second.unwrap_or_default(),
-        same_key.join(" and "),
+        same_key,
         differs = difference::differs(model),
     )
 }

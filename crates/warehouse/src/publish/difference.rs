@@ -18,7 +18,7 @@ use super::stage::{are_apart, covers_table, staged_table, temporary};
 use super::{Context, NotDone, history, restatement};
 use crate::contract::extra_columns;
 use crate::error::{WarehouseError, said_of_rows};
-use crate::sql::{ident, list, qualified};
+use crate::sql::{ident, list, qualified, same};
 
 /// What changed in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -186,13 +186,7 @@ pub(super) async fn write(
     let table = qualified(&context.schema, &model.table);
     let values: Vec<&str> = value_columns(model).collect();
     let columns = list("", values.iter().copied());
-    let same_key = |alias: &str| -> String {
-        let parts: Vec<String> = model
-            .row_key()
-            .map(|name| format!("published.{0} = {alias}.{0}", ident(name)))
-            .collect();
-        parts.join(" and ")
-    };
+    let same_key = |alias: &str| same(model.row_key(), "published", alias);
     let delete =
         format!("delete from {table} as published using {gone} as gone where {}", same_key("gone"));
     let new = if model.write.deletes() {
@@ -350,8 +344,6 @@ fn make_gone(context: &Context<'_>, model: &Model, counted: &Staged) -> String {
     );
     let keys = |alias: &str| list(&format!("{alias}."), model.row_key());
     let gone_name = ident(&format!("gone_{}", model.table));
-    let same_key: Vec<String> =
-        model.row_key().map(|name| format!("staged.{0} = published.{0}", ident(name))).collect();
     let mut gone = format!(
         "create temporary table {gone_name} on commit drop as
          select {}, max(covers._ordinal) as _ordinal, false as _was_staged
@@ -361,7 +353,7 @@ fn make_gone(context: &Context<'_>, model: &Model, counted: &Staged) -> String {
         keys("published"),
         covers_table(model),
         covers(model, "published"),
-        same_key.join(" and "),
+        same(model.row_key(), "staged", "published"),
         keys("published"),
     );
     if !covered.starts_with("null") {

@@ -14,7 +14,7 @@ use super::difference::{covers, differs_between};
 use super::stage::{covers_table, staged_table, statements_table};
 use crate::contract::extra_columns;
 use crate::error::WarehouseError;
-use crate::sql::{ident, list, qualified};
+use crate::sql::{ident, list, qualified, same};
 
 /// The columns of a history, behind an alias, by which its rows are in the order of their fetches.
 pub(crate) fn order_columns(supersede: Supersede, alias: &str) -> String {
@@ -56,9 +56,8 @@ pub(super) async fn write(
     let only_staged = if model.write.deletes() {
         String::new()
     } else {
-        let same: Vec<String> =
-            model.row_key().map(|name| format!("staged.{0} = history.{0}", ident(name))).collect();
-        format!(" and exists (select 1 from {staged} as staged where {})", same.join(" and "))
+        let same = same(model.row_key(), "staged", "history");
+        format!(" and exists (select 1 from {staged} as staged where {same})")
     };
     let base = format!(
         "select distinct on ({key}) {columns}, -1 as _ordinal, _present, _manifest_key, _data_date,
@@ -144,11 +143,7 @@ pub(super) async fn write(
                from {events}) as word
          left join {events} as before on {} and before._ordinal = word._before",
         differs_between(model, "word.", "before."),
-        model
-            .row_key()
-            .map(|name| format!("before.{0} = word.{0}", ident(name)))
-            .collect::<Vec<_>>()
-            .join(" and "),
+        same(model.row_key(), "before", "word"),
     );
     let insert = format!(
         "insert into {history} ({columns}, _present, _manifest_key, _data_date, _fetched_at, _fetch_id,

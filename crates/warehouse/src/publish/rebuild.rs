@@ -23,7 +23,7 @@ use crate::contract;
 use crate::error::WarehouseError;
 use crate::older;
 use crate::session::Session;
-use crate::sql::{ident, list, literal, qualified};
+use crate::sql::{ident, list, literal, qualified, same};
 
 /// Where folds are made: each session in a schema of its own, whose name begins so.
 const SCRATCH: &str = "daymark_scratch_";
@@ -473,17 +473,12 @@ async fn apply(
     let differing = format!("pg_temp.{}", ident(&format!("differing_{}", compared.table)));
     let key = list("", compared.key.iter().map(String::as_str));
     let columns = list("", compared.columns.iter().map(String::as_str));
-    let same: Vec<String> = compared
-        .key
-        .iter()
-        .map(|name| format!("published.{0} = differing.{0}", ident(name)))
-        .collect();
+    let same = same(compared.key.iter().map(String::as_str), "published", "differing");
     let numbered = if compared.is_history { ("", "") } else { (", _publish_id", ", $1::bigint") };
     // What differs goes, and comes back as the raw store gives it.
     let delete = format!(
         "delete from {table} as published using {differing} as differing
-         where not differing._missing and {}",
-        same.join(" and ")
+         where not differing._missing and {same}"
     );
     let insert = format!(
         "insert into {table} ({columns}{}) select {columns}{} from {made} as made

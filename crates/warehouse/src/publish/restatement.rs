@@ -10,7 +10,7 @@ use tokio_postgres::Transaction;
 use super::Context;
 use super::stage::{statements_table, temporary};
 use crate::error::WarehouseError;
-use crate::sql::{ident, list, literal, qualified};
+use crate::sql::{ident, list, literal, qualified, same};
 
 /// Records what the difference of a table changes, deletes and brings back. Whether it changes anything is
 /// known; a model that deletes has more to tell.
@@ -109,11 +109,7 @@ pub(super) async fn record(
             format!(
                 "newest._settled and (newest._is_new or not (\
                  select published._settled from {table} as published where {}))",
-                model
-                    .row_key()
-                    .map(|name| format!("published.{0} = newest.{0}", ident(name)))
-                    .collect::<Vec<_>>()
-                    .join(" and ")
+                same(model.row_key(), "published", "newest")
             )
         } else {
             "newest._is_new".to_owned()

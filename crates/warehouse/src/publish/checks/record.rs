@@ -13,7 +13,7 @@ use super::{CheckResult, Over};
 use crate::error::WarehouseError;
 use crate::publish::record::AT_ONCE;
 use crate::publish::{Context, FetchResult, NotDone, PendingFetch, ReadRejects};
-use crate::sql::{ident, list};
+use crate::sql::{list, same};
 
 /// Forgets what checks set aside of fetches.
 pub(in crate::publish) async fn forget_rejects(
@@ -59,8 +59,7 @@ pub(super) async fn reject(
     let doing = WarehouseError::statement("setting rows aside");
     let model = over.model;
     let key = list("", model.key.iter().map(String::as_str));
-    let same: Vec<String> =
-        model.key.iter().map(|name| format!("said.{0} = offending.{0}", ident(name))).collect();
+    let same = same(model.key.iter().map(String::as_str), "said", "offending");
     let columns = list("said.", model.columns.iter().map(|column| column.name.as_str()));
     let moved = format!(
         "{relations}, offending as materialized (select distinct {key} from (\n{sql}\n) as offending), \
@@ -70,7 +69,7 @@ pub(super) async fn reject(
         relations = over.relations(check, None),
         staged = super::staged_table(model),
         tail = over.tail.has("said"),
-        same = same.join(" and "),
+        same = same,
     );
     if !over.context.is_kept {
         let count = format!("{moved} select count(*) from gone");

@@ -6,7 +6,7 @@ use daymark_plan::{Check, Model, Reads, Severity};
 use jiff::civil::Date;
 
 use super::built_in;
-use crate::sql::{ident, list, literal};
+use crate::sql::{ident, list, literal, same};
 
 /// How many offending rows are kept of a check's answer; all are counted.
 const SAMPLE: i64 = 20;
@@ -107,16 +107,13 @@ impl Seen<'_> {
                 Some(_) => "coalesce(published._settled, false)",
                 None => "published._fetch_id is not null",
             };
-            let same: Vec<String> = model
-                .row_key()
-                .map(|name| format!("published.{0} = staged.{0}", ident(name)))
-                .collect();
+            let same = same(model.row_key(), "published", "staged");
             relations.push_str(&format!(
                 ", staged_beside_published as (select staged.*{}, {settled} as _published_settled \
                  from staged left join {} on {})",
                 beside.concat(),
                 self.published,
-                same.join(" and "),
+                same,
             ));
         }
         if let Some(dates) = dates {
